@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-import tempfile
+import secrets
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -21,9 +21,8 @@ def atomic_path(path: str | os.PathLike[str]) -> Iterator[Path]:
     """
     final = Path(path)
     final.parent.mkdir(parents=True, exist_ok=True)
-    handle, name = tempfile.mkstemp(prefix=f".{final.stem}.", suffix=final.suffix, dir=final.parent)
-    os.close(handle)
-    partial = Path(name)
+    # A name of our own, not mkstemp's file: its mode 0600 would stay with the final file.
+    partial = final.parent / f".{final.stem}.{secrets.token_hex(4)}{final.suffix}"
     try:
         yield partial
         os.replace(partial, final)

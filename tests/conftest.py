@@ -17,10 +17,12 @@ if str(ROOT) not in sys.path:
 
 @pytest.fixture(scope="session")
 def shared_dir() -> Path:
-    """The folder with real motions, pictures and golden vectors beside the project, or a skip that says so."""
+    """The folder with real motions, pictures and golden vectors, or a skip that says so."""
     folder = Path(os.environ.get("ANCHOR_SHARED", ROOT.parent / "shared"))
     if not folder.is_dir():
-        pytest.skip(f"real data not found at {folder}: set ANCHOR_SHARED to the folder that holds data/ and goldens/")
+        pytest.skip(
+            f"real data not found at {folder}: set ANCHOR_SHARED to the folder that holds data/ and goldens/"
+        )
     return folder
 
 

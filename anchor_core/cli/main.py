@@ -1,0 +1,57 @@
+"""Entry point of the command line: finds the command, turns errors into one sentence."""
+
+from __future__ import annotations
+
+import argparse
+import logging
+import sys
+from collections.abc import Sequence
+
+from .. import __version__
+from ..errors import AnchorError
+
+EPILOG = """\
+examples:
+  python -m anchor_core demo                                   a presenter moves, with nothing but what ships
+  python -m anchor_core demo --motion talk.npy --audio talk.wav
+  python -m anchor_core generate --anchor me.safetensors --motion talk.npy --audio talk.wav --out me.mp4
+  python -m anchor_core render --motion talk.npy --out mesh.mp4
+  python -m anchor_core info me.safetensors
+"""
+
+
+def build_parser() -> argparse.ArgumentParser:
+    """The parser with all commands; importing the command modules is cheap, running one is not."""
+    from . import anchors, generate, motions, studies
+
+    parser = argparse.ArgumentParser(
+        prog="python -m anchor_core",
+        description="Anchor: turn one minute of video of a person into a presenter who moves as you say.",
+        epilog=EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("--version", action="version", version=f"anchor_core {__version__}")
+    parser.add_argument(
+        "--verbose", action="store_true", help="log what happens, and show tracebacks of errors"
+    )
+    commands = parser.add_subparsers(dest="command", metavar="COMMAND", required=True)
+    for module in (generate, motions, anchors, studies):
+        module.add_commands(commands)
+    return parser
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run one command; returns the exit status (0 done, 1 a sentence said why not, 130 stopped by Ctrl-C)."""
+    args = build_parser().parse_args(argv)
+    logging.basicConfig(level=logging.INFO if args.verbose else logging.WARNING, format="%(message)s")
+    try:
+        args.run(args)
+    except AnchorError as error:
+        if args.verbose:
+            raise
+        print(f"error: {error}", file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        print("\nstopped; files that were not finished were removed", file=sys.stderr)
+        return 130
+    return 0

@@ -1,0 +1,102 @@
+"""Options that several commands share, and what they stand for."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from ..errors import AnchorError
+from ..files import ASSETS
+
+if TYPE_CHECKING:
+    import torch
+
+    from ..anchor.file import Anchor
+    from ..body.model import BodyModel
+    from ..motion.motion import Motion
+
+DEMO_ANCHOR = ASSETS / "demo_anchor.safetensors"
+DEMO_MOTION = ASSETS / "demo_motion.npz"
+PRECISIONS = ("fp32", "fp16", "bf16")
+
+
+def add_motion_options(parser: argparse.ArgumentParser, default: Path | None) -> None:
+    """--motion, --start, --frames, --body."""
+    what = "SHOW .pkl, TalkSHOW .npy or our .npz, told apart by content"
+    parser.add_argument(
+        "--motion", type=Path, default=default, required=default is None, metavar="FILE", help=what
+    )
+    parser.add_argument(
+        "--sample", type=int, metavar="N", help="which motion of a file that holds several, from 0"
+    )
+    parser.add_argument("--start", type=int, default=0, metavar="N", help="first frame (default 0)")
+    parser.add_argument("--frames", type=int, metavar="N", help="number of frames (default: to the end)")
+    parser.add_argument(
+        "--body", type=Path, metavar="FILE", help="SMPL-X .npz of your own (default: the stand-in that ships)"
+    )
+    parser.add_argument(
+        "--renderer",
+        choices=("torch", "pyrender"),
+        default="torch",
+        help="pyrender needs OpenGL (default torch)",
+    )
+
+
+def add_device_options(parser: argparse.ArgumentParser) -> None:
+    """--device, --precision."""
+    parser.add_argument("--device", default="auto", help="auto, cpu, cuda, cuda:1, mps (default auto)")
+    parser.add_argument(
+        "--precision", choices=PRECISIONS, help="of the networks (default fp16 on a GPU, fp32 on the CPU)"
+    )
+
+
+def motion_from(args: argparse.Namespace) -> Motion:
+    """Read the motion and cut it to --start and --frames."""
+    from ..motion.read import read_motion
+
+    motion = read_motion(args.motion, sample=args.sample)
+    if not 0 <= args.start < len(motion):
+        raise AnchorError(
+            f"--start {args.start} lies outside the motion's {len(motion)} frames; choose a smaller start"
+        )
+    if args.frames is not None and args.frames < 1:
+        raise AnchorError(f"--frames is {args.frames}; at least one frame is needed")
+    stop = len(motion) if args.frames is None else min(args.start + args.frames, len(motion))
+    return motion.sliced(args.start, stop)
+
+
+def body_from(args: argparse.Namespace) -> BodyModel:
+    """The user's body file, or the stand-in."""
+    from ..body.model import load_body, standin_body
+
+    return load_body(args.body) if args.body else standin_body()
+
+
+def device_from(args: argparse.Namespace) -> tuple[torch.device, torch.dtype]:
+    """The device and the dtype that the networks run in."""
+    import torch
+
+    name = args.device
+    if name == "auto":
+        name = "cuda" if torch.cuda.is_available() else "mps" if torch.backends.mps.is_available() else "cpu"
+    try:
+        device = torch.device(name)
+        torch.empty(0, device=device)
+    except (RuntimeError, AssertionError) as error:
+        raise AnchorError(f"--device {args.device} cannot be used here ({error}); try --device cpu") from None
+    precision = args.precision or ("fp32" if device.type == "cpu" else "fp16")
+    return device, {"fp32": torch.float32, "fp16": torch.float16, "bf16": torch.bfloat16}[precision]
+
+
+def anchor_from(path: Path) -> Anchor:
+    """An anchor file, or a folder in the published layout."""
+    from ..anchor.file import load_anchor
+    from ..anchor.published import load_published
+
+    if not path.exists():
+        hint = " (build it with: python -m anchor_core train-demo)" if path == DEMO_ANCHOR else ""
+        raise AnchorError(
+            f"there is no anchor at {path}; give a file, or a folder with body/{{unet,controlnet}}{hint}"
+        )
+    return load_published(path) if path.is_dir() else load_anchor(path)

@@ -1,0 +1,151 @@
+"""From a motion to a video of an anchor: the chain of all steps, as the command line runs it.
+
+motion -> body -> mesh render -> appearance tokens -> overlapped temporal denoising -> decode -> video
+(Make-Your-Anchor, Huang et al., CVPR 2024, section 3). Each step is one public call of its own module;
+this module only hands the results on, so that a graph of nodes does the same with the same calls.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from .anchor.file import Anchor
+from .body.model import BodyModel
+from .errors import AnchorError
+from .motion.motion import Motion
+from .render.mesh import Backend
+from .sampling.sampler import SamplerSettings
+
+StepProgress = Callable[[int, int, Any], None]
+StepFactory = Callable[[str, str], AbstractContextManager[StepProgress]]
+
+
+@dataclass(frozen=True)
+class Scene:
+    """What is filmed: who, in which body, moving how.
+
+    appearance: (H, W, 3) uint8 reference picture, or None for the one inside the anchor file.
+    """
+
+    anchor: Anchor
+    motion: Motion
+    body: BodyModel
+    appearance: np.ndarray | None = None
+    backend: Backend = "torch"
+
+
+@dataclass(frozen=True)
+class Take:
+    """What was filmed. mesh and frames: (F, H, W, 3) uint8 sRGB."""
+
+    mesh: np.ndarray
+    frames: np.ndarray
+    fps: float
+    settings: SamplerSettings
+
+
+def film(
+    scene: Scene, settings: SamplerSettings, step: StepFactory, device: torch.device, dtype: torch.dtype
+) -> Take:
+    """Run every step from the motion to the frames.
+
+    step(name, unit) gives a context manager whose value takes (done, total, preview).
+    Raises AnchorError where the anchor lacks a part that is needed.
+    """
+    mesh = render_scene(scene, step)
+    latents = denoise_scene(scene, mesh, settings, step, device, dtype)
+    frames = decode_scene(scene.anchor, latents, step, device, dtype)
+    return Take(to_bytes(mesh), to_bytes(frames), scene.motion.fps, settings)
+
+
+def render_scene(scene: Scene, step: StepFactory) -> torch.Tensor:
+    """The mesh frames that condition the network: (F, H, W, 3) float32 in [0, 1]."""
+    from .render.motion import render_motion
+
+    with step("rendering the mesh", " frames") as bar:
+        rendered = render_motion(
+            scene.motion, scene.body, size=scene.anchor.card.resolution, backend=scene.backend, progress=bar
+        )
+    return rendered.image
+
+
+def denoise_scene(
+    scene: Scene,
+    mesh: torch.Tensor,
+    settings: SamplerSettings,
+    step: StepFactory,
+    device: torch.device,
+    dtype: torch.dtype,
+) -> torch.Tensor:
+    """Latents of the clip, (F, C, h, w) float32 on the CPU."""
+    from .anchor.use import appearance_tokens, noise_schedule
+    from .sampling.sampler import sample_latents
+
+    anchor = scene.anchor
+    if anchor.body is None:
+        raise AnchorError(
+            f"the anchor '{anchor.card.name}' holds no body network; one is needed to make a video;"
+            " choose an anchor that was trained for the body"
+        )
+    appearance, null = appearance_tokens(anchor, scene.appearance, device)
+    anchor.body.to(device=device, dtype=dtype).eval()
+    with step("denoising", " windows") as bar:
+
+        def count(index: int, window: int, n_steps: int, n_windows: int, _: object) -> None:
+            bar(index * n_windows + window + 1, n_steps * n_windows, None)
+
+        return sample_latents(
+            anchor.body,
+            mesh,
+            appearance,
+            null,
+            settings,
+            noise_schedule(anchor.card),
+            device=device,
+            dtype=dtype,
+            callback=count,
+        )
+
+
+def decode_scene(
+    anchor: Anchor, latents: torch.Tensor, step: StepFactory, device: torch.device, dtype: torch.dtype
+) -> torch.Tensor:
+    """Frames from latents: (F, H, W, 3) float32 in [0, 1]."""
+    from .sgdm.vae import decode_frames
+
+    if anchor.vae is None:
+        raise AnchorError(
+            f"the anchor '{anchor.card.name}' holds no VAE; one is needed to decode its latents;"
+            " pass --vae with an SD1.5 checkpoint or VAE file"
+        )
+    anchor.vae.to(device=device, dtype=dtype).eval()
+    with step("decoding", " frames") as bar:
+        return decode_frames(anchor.vae, latents, progress=bar)
+
+
+def save_take(take: Take, path: Path, audio: Path | None, facts: dict[str, Any]) -> Path:
+    """Write the video, and beside it a contact sheet (mesh over result); returns the sheet's path.
+
+    facts: what made the video (anchor, motion, ...): travels with the sampler's settings as JSON in the file.
+    """
+    from .video.sheet import save_sheet
+    from .video.write import write_video
+
+    facts = {**facts, "settings": asdict(take.settings)}
+    write_video(path, take.frames, take.fps, audio=audio, metadata={"comment": json.dumps(facts)})
+    sheet = path.with_suffix(".png")
+    save_sheet(sheet, {"mesh": take.mesh, "result": take.frames})
+    return sheet
+
+
+def to_bytes(images: torch.Tensor) -> np.ndarray:
+    """[0, 1] floats to uint8, rounded to the nearest level."""
+    return images.clamp(0, 1).mul(255).round().to(torch.uint8).cpu().numpy()
