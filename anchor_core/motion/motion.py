@@ -1,0 +1,228 @@
+"""One SMPL-X motion, the common form of all motion files, and its own file format (.npz without pickles).
+
+Joint order of SMPL-X (arXiv 1904.05866): 0 root, 1-21 body, 22 jaw, 23 left eye, 24 right eye, 25-39 left
+hand (index, middle, little, ring, thumb; three joints each), 40-54 right hand.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from dataclasses import asdict, dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ..errors import AnchorError
+from ..files import atomic_path
+from .archive import read_archive
+from .camera import Camera
+
+N_JOINTS = 55
+WORLDS = ("cv", "yup", "zup")
+HANDS = ("relative", "absolute")
+EXPRESSION_SPACES = ("smplx", "arkit52", "none")
+FORMAT = "anchor-motion"
+_VERSION = 1
+_REQUIRED = ("pose", "translation", "expression")
+_HANDS = ("hand_pca_left", "hand_pca_right")
+_WORDS = ("fps", "world", "hands", "expression_space", "gender", "source")
+
+
+@dataclass(frozen=True)
+class Validity:
+    """Which parts of a motion its source really measured; the others are placeholders."""
+
+    jaw: bool = True
+    eyes: bool = True
+    hands: bool = True
+    expression: bool = True
+    lower: bool = True
+    translation: bool = True
+
+
+@dataclass(frozen=True, eq=False)
+class Motion:
+    """A motion of one person; checks itself: shapes, finite numbers, at least one frame.
+
+    pose: (F, 55, 3) axis-angle in radians. translation: (F, 3) metres, added after skinning.
+    expression: (F, E) coefficients in `expression_space`. betas: (S,) shape of the person, or None.
+    world: "cv" x right, y down, z away; "yup" y up, facing +z; "zup" z up (AMASS).
+    hands: "relative" to the hand mean of the body model (MANO convention), or "absolute".
+    hands_pca: (F, K) coefficients for the left and right hand that only a body with a hand basis can decode.
+    Every array is float32.
+    """
+
+    pose: np.ndarray
+    translation: np.ndarray
+    expression: np.ndarray
+    betas: np.ndarray | None = None
+    fps: float = 30.0
+    world: str = "cv"
+    hands: str = "relative"
+    hands_pca: tuple[np.ndarray, np.ndarray] | None = None
+    expression_space: str = "smplx"
+    camera: Camera | None = None
+    gender: str = "neutral"
+    source: str = ""
+    valid: Validity = field(default_factory=Validity)
+
+    def __post_init__(self) -> None:
+        for name in ("pose", "translation", "expression"):
+            object.__setattr__(self, name, _float32(getattr(self, name), name))
+        if self.betas is not None:
+            object.__setattr__(self, "betas", _float32(self.betas, "betas").reshape(-1))
+        if self.hands_pca is not None:
+            left, right = self.hands_pca
+            object.__setattr__(self, "hands_pca", (_float32(left, "hands_pca"), _float32(right, "hands_pca")))
+        object.__setattr__(self, "fps", float(self.fps))
+        check_motion(self)
+
+    def __len__(self) -> int:
+        return self.n_frames
+
+    @property
+    def n_frames(self) -> int:
+        """Number of frames F."""
+        return len(self.pose)
+
+    @property
+    def duration_s(self) -> float:
+        """Seconds that the frames last when each is shown for 1 / fps."""
+        return self.n_frames / self.fps
+
+    def sliced(self, start: int, stop: int | None = None) -> Motion:
+        """The frames start to stop - 1, counted as Python slices count; an empty slice is an AnchorError."""
+        part = slice(start, stop)
+        if not len(self.pose[part]):
+            raise AnchorError(
+                f"Frames {start} to {stop} of a motion with {self.n_frames} frames hold no frame."
+            )
+        hands = None if self.hands_pca is None else (self.hands_pca[0][part], self.hands_pca[1][part])
+        return replace(
+            self,
+            pose=self.pose[part],
+            translation=self.translation[part],
+            expression=self.expression[part],
+            hands_pca=hands,
+        )
+
+
+def check_motion(motion: Motion) -> None:
+    """Raise an AnchorError that says what is wrong with the motion; the first bad frame is named."""
+    n_frames = len(motion.pose) if motion.pose.ndim else 0
+    if not n_frames:
+        raise AnchorError("The motion has no frames: it needs at least one.")
+    _check_shape("pose", motion.pose, (n_frames, N_JOINTS, 3))
+    _check_shape("translation", motion.translation, (n_frames, 3))
+    _check_shape("expression", motion.expression, (n_frames, None))
+    for name in ("pose", "translation", "expression"):
+        _check_frames_finite(name, getattr(motion, name))
+    for hand in motion.hands_pca or ():
+        _check_shape("hands_pca", hand, (n_frames, None))
+        _check_frames_finite("hands_pca", hand)
+    if motion.betas is not None and not np.isfinite(motion.betas).all():
+        raise AnchorError("The motion's betas hold a number that is not finite: use other betas or none.")
+    _check_words(motion)
+
+
+def _check_words(motion: Motion) -> None:
+    if not 0 < motion.fps < 1000:
+        raise AnchorError(
+            f"The motion has {motion.fps} frames per second: it needs more than 0 and less than 1000."
+        )
+    allowed = (("world", WORLDS), ("hands", HANDS), ("expression_space", EXPRESSION_SPACES))
+    for name, words in allowed:
+        if getattr(motion, name) not in words:
+            raise AnchorError(
+                f"The motion's {name} is {getattr(motion, name)!r}: use one of {', '.join(words)}."
+            )
+
+
+def _float32(values: Any, name: str) -> np.ndarray:
+    try:
+        with np.errstate(over="ignore"):
+            return np.ascontiguousarray(values, dtype=np.float32)
+    except (TypeError, ValueError) as error:
+        raise AnchorError(f"The motion's {name} is not an array of numbers: {error}.") from error
+
+
+def _check_shape(name: str, array: np.ndarray, shape: tuple[int | None, ...]) -> None:
+    fits = array.ndim == len(shape) and all(
+        b is None or a == b for a, b in zip(array.shape, shape, strict=True)
+    )
+    if not fits:
+        wanted = ", ".join("any" if size is None else str(size) for size in shape)
+        raise AnchorError(f"The motion's {name} has shape {array.shape}: it needs ({wanted}).")
+
+
+def _check_frames_finite(name: str, array: np.ndarray) -> None:
+    bad = ~np.isfinite(array.reshape(len(array), -1)).all(axis=1)
+    if bad.any():
+        first = int(bad.argmax())
+        raise AnchorError(
+            f"The motion's {name} holds a number that is not finite (NaN or infinite) in frame {first} "
+            f"({int(bad.sum())} bad frames of {len(array)}): repair or cut these frames."
+        )
+
+
+def save_motion(motion: Motion, path: str | os.PathLike[str]) -> None:
+    """Write the motion as a compressed .npz; the file is whole or not there."""
+    arrays = {name: getattr(motion, name) for name in _REQUIRED}
+    if motion.betas is not None:
+        arrays["betas"] = motion.betas
+    if motion.hands_pca is not None:
+        arrays |= dict(zip(_HANDS, motion.hands_pca, strict=True))
+    header = {name: getattr(motion, name) for name in _WORDS}
+    header |= {"format": FORMAT, "version": _VERSION, "valid": asdict(motion.valid)}
+    header["camera"] = None if motion.camera is None else motion.camera.to_dict()
+    with atomic_path(path) as partial, partial.open("wb") as handle:
+        np.savez_compressed(handle, header=np.array(json.dumps(header)), **arrays)
+
+
+def load_motion(path: str | os.PathLike[str]) -> Motion:
+    """Read a motion written by `save_motion`; any other file is an AnchorError."""
+    name = Path(path).name
+    arrays = read_archive(path, ("header", "betas", *_REQUIRED, *_HANDS))
+    header = _read_header(name, arrays.get("header"))
+    missing = [key for key in _REQUIRED if key not in arrays]
+    if missing:
+        raise AnchorError(f"{name} is a motion file without {', '.join(missing)}: save the motion again.")
+    try:
+        return _motion(arrays, header)
+    except AnchorError as error:
+        raise AnchorError(f"{name}: {error}") from error
+    except (TypeError, KeyError, IndexError, ValueError) as error:
+        raise AnchorError(f"{name} has a damaged header ({error}): save the motion again.") from error
+
+
+def _motion(arrays: dict[str, np.ndarray], header: dict[str, Any]) -> Motion:
+    left, right = (arrays.get(key) for key in _HANDS)
+    if (left is None) != (right is None):
+        raise AnchorError("The file holds the coefficients of one hand only: save the motion again.")
+    return Motion(
+        pose=arrays["pose"],
+        translation=arrays["translation"],
+        expression=arrays["expression"],
+        betas=arrays.get("betas"),
+        hands_pca=None if left is None or right is None else (left, right),
+        camera=None if header["camera"] is None else Camera.from_dict(header["camera"]),
+        valid=Validity(**header["valid"]),
+        **{word: header[word] for word in _WORDS},
+    )
+
+
+def _read_header(name: str, text: np.ndarray | None) -> dict[str, Any]:
+    try:
+        header = json.loads(str(text))
+    except ValueError:
+        header = None
+    if not isinstance(header, dict) or header.get("format") != FORMAT:
+        raise AnchorError(f"{name} is not a motion file of this pack: open it with read_motion instead.")
+    version = header.get("version")
+    if version != _VERSION:
+        raise AnchorError(
+            f"{name} is a motion file of version {version} and this pack reads {_VERSION}: update the pack."
+        )
+    return header

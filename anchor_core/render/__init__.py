@@ -1,0 +1,1 @@
+"""Mesh renders: the pose condition of the network."""

@@ -1,0 +1,272 @@
+"""Triangles on a pixel grid: projection, exact coverage with a depth test, perspective-correct fragments.
+
+Plain tensor operations on any device and in any thread; no OpenGL. Faces are cut into the rows of samples
+that they cross, so that only covered samples are ever touched. Conventions are OpenGL's: counter-clockwise faces
+are in front, a pixel's centre lies at + 0.5, corners snap to 1/256 px, and of two faces that share an edge
+exactly one owns a sample on it. Deviation: a face that reaches closer to the camera than `NEAR_M` is left
+out as a whole, not clipped.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from ..motion.camera import Camera
+
+NEAR_M = 0.05
+CENTER: tuple[tuple[float, float], ...] = ((0.5, 0.5),)
+"""The sample of a picture without anti-aliasing."""
+SAMPLES_4X = ((0.375, 0.125), (0.875, 0.375), (0.125, 0.625), (0.625, 0.875))
+"""The four samples of a pixel that OpenGL implementations agree on (the rotated grid), x and y in [0, 1)."""
+
+_SUBPIXELS = 256  # OpenGL implementations keep 8 bits below the pixel
+
+
+@dataclass(frozen=True, eq=False)
+class Fragments:
+    """One row per pair of a pixel and a face that is visible in it.
+
+    pixel: (n,) int64, y * width + x. face: (n,) int64. barycentric: (n, 3) perspective-correct weights of the
+    face's corners at the pixel's centre, or at the nearest part of the face when the centre is outside it.
+    weight: (n,) share of the pixel's samples that show the face, in (0, 1]; the weights of a pixel add up
+    to its coverage.
+    """
+
+    pixel: Tensor
+    face: Tensor
+    barycentric: Tensor
+    weight: Tensor
+
+    def __len__(self) -> int:
+        return len(self.pixel)
+
+
+def project(points: Tensor, camera: Camera) -> tuple[Tensor, Tensor]:
+    """Pixels (..., 2) and depth (...) in metres of points (..., 3): x right, y up, z to the viewer.
+
+    Points at or behind the camera have a depth <= 0 and pixels that mean nothing.
+    """
+    tx, ty, tz = camera.translation
+    depth = tz - points[..., 2]
+    safe = torch.where(depth.abs() > 1e-9, depth, 1e-9)
+    x = camera.center_px[0] + camera.focal_px[0] * (points[..., 0] - tx) / safe
+    y = camera.center_px[1] - camera.focal_px[1] * (points[..., 1] + ty) / safe
+    return torch.stack([x, y], dim=-1), depth
+
+
+@torch.no_grad()
+def rasterize(
+    screen_xy: Tensor,
+    depth: Tensor,
+    faces: Tensor,
+    width: int,
+    height: int,
+    samples: Sequence[tuple[float, float]] = CENTER,
+    *,
+    cull: bool = True,
+) -> Tensor:
+    """The nearest face at each sample: (S, H, W) int64, -1 where there is none.
+
+    screen_xy: (V, 2) pixels, y down. depth: (V,) metres. faces: (T, 3) int64. samples: S places (x, y) in a
+    pixel, in [0, 1). cull: leave out faces that show their back. The result does not depend on the order of
+    the work; of faces at the same depth the last one wins.
+    """
+    device = screen_xy.device
+    if device.type == "mps":  # neither float64 nor an int64 maximum by index exist there
+        screen_xy, depth, faces = screen_xy.cpu(), depth.cpu(), faces.cpu()
+    triangles = _triangles_on_screen(screen_xy, depth, faces, (width, height), cull)
+    nearest = torch.full((len(samples), height * width), -1, dtype=torch.int64, device=screen_xy.device)
+    for layer, sample in zip(nearest, samples, strict=True):
+        pixel, key = _covered(triangles, sample, width, height)
+        layer.scatter_reduce_(0, pixel, key, "amax")
+    face = torch.where(nearest >= 0, nearest & 0xFFFFFFFF, nearest)
+    return face.view(len(samples), height, width).to(device)
+
+
+@torch.no_grad()
+def fragments(
+    screen_xy: Tensor,
+    depth: Tensor,
+    faces: Tensor,
+    width: int,
+    height: int,
+    *,
+    antialias: bool = True,
+    cull: bool = True,
+) -> Fragments:
+    """What is to be shaded: every visible (pixel, face) once. Arguments as in `rasterize`.
+
+    antialias: 4 samples per pixel, else the one at its centre.
+    """
+    samples = SAMPLES_4X if antialias else CENTER
+    face_index = rasterize(screen_xy, depth, faces, width, height, samples, cull=cull)
+    return gather_fragments(face_index, screen_xy, depth, faces)
+
+
+@torch.no_grad()
+def gather_fragments(face_index: Tensor, screen_xy: Tensor, depth: Tensor, faces: Tensor) -> Fragments:
+    """The fragments of a face_index (S, H, W) that `rasterize` made of the same geometry."""
+    n_samples, _, width = face_index.shape
+    flat = face_index.flatten(1)
+    covered = (flat >= 0).any(0).nonzero()[:, 0]
+    by_sample = flat[:, covered]
+    pixels, found, counts = [], [], []
+    for s in range(n_samples):
+        same = by_sample == by_sample[s]
+        # A face counts where it shows up first; later samples of the pixel that show it add to its weight.
+        first = ((by_sample[s] >= 0) & ~same[:s].any(0)).nonzero()[:, 0]
+        pixels.append(covered[first])
+        found.append(by_sample[s, first])
+        counts.append(same[:, first].sum(0))
+    pixel, face = torch.cat(pixels), torch.cat(found)
+    weight = torch.cat(counts).to(screen_xy.dtype) / n_samples
+    return Fragments(pixel, face, _barycentric(pixel, faces[face], screen_xy, depth, width), weight)
+
+
+def interpolate(picture: Fragments, faces: Tensor, values: Tensor) -> Tensor:
+    """Values (n, C) at the fragments from values (V, C) at the vertices; each channel is contiguous in memory."""
+    corners = faces[picture.face].T.contiguous()
+    weights = picture.barycentric.T
+    channels = []
+    for channel in values.T.contiguous():
+        mixed = channel[corners[0]] * weights[0]
+        mixed.addcmul_(channel[corners[1]], weights[1]).addcmul_(channel[corners[2]], weights[2])
+        channels.append(mixed)
+    return torch.stack(channels).T
+
+
+def resolve(picture: Fragments, colors: Tensor, width: int, height: int) -> Tensor:
+    """The picture (H, W, C) of colours (n, C): each pixel's fragments by their weights, on black."""
+    canvas = colors.new_zeros(colors.shape[1], height * width)
+    canvas.index_add_(1, picture.pixel, colors.T * picture.weight)
+    return canvas.T.reshape(height, width, -1)
+
+
+@dataclass(frozen=True, eq=False)
+class _Triangles:
+    """Faces that may be seen, float64 on the snapped grid.
+
+    face: (T,) index. x, y: (3, T) pixels, corners from top to bottom. slope: (3, T) dx/dy of the long edge,
+    the upper and the lower edge. plane: (3, T) inverse depth as a + b x + c y.
+    """
+
+    face: Tensor
+    x: Tensor
+    y: Tensor
+    slope: Tensor
+    plane: Tensor
+
+
+def _snap(screen_xy: Tensor) -> Tensor:
+    return (screen_xy * _SUBPIXELS).round() / _SUBPIXELS
+
+
+def _triangles_on_screen(
+    screen_xy: Tensor, depth: Tensor, faces: Tensor, size: tuple[int, int], cull: bool
+) -> _Triangles:
+    x, y = _snap(screen_xy.double()).T.contiguous()
+    corners = faces.T.contiguous()
+    cx, cy = x[corners], y[corners]
+    area = (cx[1] - cx[0]) * (cy[2] - cy[0]) - (cx[2] - cx[0]) * (cy[1] - cy[0])
+    keep = area < 0 if cull else area != 0  # y points down: in front means negative
+    keep &= (depth > NEAR_M)[corners].all(0)
+    keep &= (cx.amax(0) > 0) & (cx.amin(0) < size[0]) & (cy.amax(0) > 0) & (cy.amin(0) < size[1])
+    face = keep.nonzero()[:, 0]
+    cx, cy, area = cx[:, face], cy[:, face], area[face]
+    plane = _plane(cx, cy, (1 / depth.double())[corners[:, face]], area)
+    cx, cy = _top_to_bottom(cx, cy)
+    # The slope of a flat edge is 0/0; no row of samples crosses it.
+    slope = torch.stack([_slope(cx, cy, 0, 2), _slope(cx, cy, 0, 1), _slope(cx, cy, 1, 2)])
+    return _Triangles(face, cx, cy, slope, plane)
+
+
+def _plane(x: Tensor, y: Tensor, value: Tensor, area: Tensor) -> Tensor:
+    """Coefficients (3, T) of a + b x + c y through `value` at the three corners."""
+    dx1, dx2, dy1, dy2 = x[1] - x[0], x[2] - x[0], y[1] - y[0], y[2] - y[0]
+    dv1, dv2 = value[1] - value[0], value[2] - value[0]
+    b = (dv1 * dy2 - dv2 * dy1) / area
+    c = (dx1 * dv2 - dx2 * dv1) / area
+    return torch.stack([value[0] - b * x[0] - c * y[0], b, c])
+
+
+def _top_to_bottom(x: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
+    """Corners (3, T) sorted by y: three exchanges are much faster than a sort of so short rows."""
+    xs, ys = list(x), list(y)
+    for i, j in ((0, 1), (1, 2), (0, 1)):
+        swap = ys[i] > ys[j]
+        xs[i], xs[j] = torch.where(swap, xs[j], xs[i]), torch.where(swap, xs[i], xs[j])
+        ys[i], ys[j] = torch.where(swap, ys[j], ys[i]), torch.where(swap, ys[i], ys[j])
+    return torch.stack(xs), torch.stack(ys)
+
+
+def _slope(x: Tensor, y: Tensor, i: int, j: int) -> Tensor:
+    return (x[j] - x[i]) / (y[j] - y[i])
+
+
+def _covered(
+    triangles: _Triangles, sample: tuple[float, float], width: int, height: int
+) -> tuple[Tensor, Tensor]:
+    """Pixels (n,) whose sample is inside a triangle, and keys (n,) that order them by nearness.
+
+    A key holds the bits of the inverse depth above the number of the face: positive floats sort like integers.
+    """
+    sx, sy = sample
+    top, n_rows = _inside(triangles.y[0] - sy, triangles.y[2] - sy, height)
+    triangle, step = _expand(n_rows)
+    row = top[triangle] + step
+    left, right = _crossings(triangles, triangle, row + sy)
+    first, n_columns = _inside(left - sx, right - sx, width)
+    a, b, c = triangles.plane.index_select(1, triangle)
+    start = a + b * (first + sx) + c * (row + sy)
+    run, step = _expand(n_columns)
+    pixel = (row * width + first).long()[run] + step
+    inverse = start.float()[run] + b.float()[run] * step
+    return pixel, (inverse.view(torch.int32).long() << 32) | triangles.face[triangle][run]
+
+
+def _inside(low: Tensor, high: Tensor, size: int) -> tuple[Tensor, Tensor]:
+    """First whole number in [low, high) and how many there are, within 0 to size - 1."""
+    first = low.ceil().clamp_(0, size)
+    return first, (high.ceil().clamp_(0, size) - first).clamp_(min=0).long()
+
+
+def _expand(counts: Tensor) -> tuple[Tensor, Tensor]:
+    """For runs of `counts` elements laid end to end: which run each element is in, and its place in the run."""
+    run = torch.repeat_interleave(counts)
+    start = counts.cumsum(0) - counts
+    return run, torch.arange(len(run), device=run.device) - start[run]
+
+
+def _crossings(triangles: _Triangles, triangle: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
+    """Where the rows at y enter and leave their triangles, in pixels.
+
+    Each edge is computed from its upper end: two faces that share it get the same bits, so there is neither
+    a gap nor a doubled sample between them.
+    """
+    x, tops = triangles.x, triangles.y
+    lower = y >= tops[1][triangle]
+    corner = torch.where(lower, 1, 0)
+    long_edge = x[0][triangle] + (y - tops[0][triangle]) * triangles.slope[0][triangle]
+    flat = corner * len(triangles.face) + triangle
+    short_edge = x.view(-1)[flat] + (y - tops.view(-1)[flat]) * triangles.slope[1:].view(-1)[flat]
+    return torch.minimum(long_edge, short_edge), torch.maximum(long_edge, short_edge)
+
+
+def _barycentric(pixel: Tensor, corners: Tensor, screen_xy: Tensor, depth: Tensor, width: int) -> Tensor:
+    """Perspective-correct weights (n, 3) of the corners (n, 3) at the centres of the pixels (n,)."""
+    x, y = _snap(screen_xy).T.contiguous()
+    inverse = 1 / depth
+    center_x = (pixel % width).to(x.dtype) + 0.5
+    center_y = torch.div(pixel, width, rounding_mode="floor").to(x.dtype) + 0.5
+    corner = corners.T.contiguous()
+    dx = [x[i] - center_x for i in corner]
+    dy = [y[i] - center_y for i in corner]
+    areas = torch.stack([dx[i] * dy[j] - dx[j] * dy[i] for i, j in ((1, 2), (2, 0), (0, 1))])
+    # The centre of a pixel at an edge may be outside: stay on the face, also when it shows its back.
+    areas = (areas * areas.sum(0).sign()).clamp_(min=0)
+    weights = areas * torch.stack([inverse[i] for i in corner])
+    return (weights / weights.sum(0)).T

@@ -1,0 +1,1 @@
+"""Overlapped temporal denoising: windows, noise, schedulers, the sampler and a picture of the plan."""
