@@ -122,13 +122,13 @@ class _Builder:
         """Directions of shape and expression, for the vertices and for the joints."""
         dirs, regressor = self.arrays["shapedirs"], self.arrays["J_regressor"].astype(np.float64)
         # The joints are linear in the vertices: regress template and directions once, not every frame.
-        joint_dirs = (regressor @ dirs.reshape(len(dirs), -1)).reshape(-1, 3, dirs.shape[2])
         blends = {"joint_template": self._floats(regressor @ self.arrays["v_template"])}
         parts = {"shape": slice(0, n_betas), "expression": slice(n_betas, n_betas + n_expression)}
         for word, columns in parts.items():
-            used = _used_columns(dirs, columns)
-            blends[f"{word}_dirs"] = self._floats(_by_vertex(dirs[:, :, used]))
-            blends[f"joint_{word}_dirs"] = self._floats(_by_vertex(joint_dirs[:, :, used]))
+            used = dirs[:, :, _used_columns(dirs, columns)]
+            joints = (regressor @ used.reshape(len(used), -1)).reshape(len(regressor), 3, used.shape[2])
+            blends[f"{word}_dirs"] = self._floats(_by_vertex(used))
+            blends[f"joint_{word}_dirs"] = self._floats(_by_vertex(joints))
         return blends
 
     def _hand_components(self) -> Tensor | None:

@@ -116,7 +116,7 @@ def _full_pose(body: BodyModel, motion: Motion, start: int, stop: int) -> Tensor
     hands = pose[:, _FIRST_HAND_JOINT:]
     if motion.hands_pca is not None and body.hand_components is not None:
         for side, coefficients in enumerate(motion.hands_pca):
-            row = _tensor(body, coefficients[start:stop])
+            row = _tensor(body, coefficients[start:stop, : len(body.hand_components[side])])
             decoded = row @ body.hand_components[side, : row.shape[1]]
             hands[:, 15 * side : 15 * side + 15] = decoded.unflatten(-1, (15, 3))
     if motion.hands == "relative":

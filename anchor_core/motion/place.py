@@ -20,6 +20,14 @@ PLACE_ROOT = (3.0747, -0.0158, -0.0152)
 """Root rotation of a person who faces the camera in the "cv" world (axis-angle, the constant of TalkSHOW)."""
 PLACE_TRANSLATION = (-0.004, 0.055, 0.0)
 """Translation in metres that centres the pelvis for `default_camera`, with room for hair above the head."""
+SEATED_LEGS = {
+    1: (-1.183, 0.239, 0.151),
+    2: (-1.260, -0.316, -0.160),
+    4: (1.165, 0.0, 0.0),
+    5: (1.252, 0.042, -0.063),
+}
+"""Hips and knees of a seated person (axis-angle, TalkSHOW's constants); the other leg joints are at rest."""
+LEG_JOINTS = (1, 2, 4, 5, 7, 8, 10, 11)
 ROOTS = ("target", "relative", "source")
 TO_CV = {
     "cv": np.eye(3),
@@ -40,8 +48,9 @@ def place_motion(
     """The motion as the anchor would perform it in front of `camera`, in the "cv" world.
 
     betas: shape of the anchor's body, or None for the mean body.
-    root: "target" freezes the root at the anchor's place; "relative" adds the movement of the root since
-    frame 0 to that place; "source" keeps the root's rotation as it is and moves frame 0 to the place.
+    root: "target" freezes the root at the anchor's place and seats the legs; "relative" adds the movement of
+    the root since frame 0 to that place; "source" keeps the root's rotation as it is and moves frame 0 to the
+    place.
     keep_camera: a motion with its own camera keeps it and its place; only the shape is replaced.
     """
     if root not in ROOTS:
@@ -51,7 +60,15 @@ def place_motion(
     rotation, translation = _PLACEMENTS[root](motion)
     pose = motion.pose.copy()
     pose[:, 0] = axis_angle_from_matrix(rotation)
+    if root == "target":
+        seat(pose)
     return replace(motion, pose=pose, translation=translation, betas=betas, camera=camera, world="cv")
+
+
+def seat(pose: np.ndarray) -> None:
+    """Put the legs of a pose (F, 55, 3) on a chair, in place."""
+    for joint in LEG_JOINTS:
+        pose[:, joint] = SEATED_LEGS.get(joint, (0.0, 0.0, 0.0))
 
 
 def _frozen(motion: Motion) -> tuple[np.ndarray, np.ndarray]:

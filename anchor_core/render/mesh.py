@@ -1,7 +1,8 @@
 """Posed meshes as pictures: the pose condition of the network (section 3.2: the mesh render of the body).
 
-The published frames are 8-bit pictures of an OpenGL renderer with four samples per pixel; the torch backend
-repeats their arithmetic: a surface is shaded once per pixel, rounded to 8 bits, and averaged over the samples.
+The published frames are 8-bit pictures of an OpenGL renderer with four samples per pixel; the torch
+backend repeats their arithmetic: a surface is shaded once per pixel, rounded to 8 bits, and averaged over
+the samples.
 """
 
 from __future__ import annotations
@@ -23,7 +24,6 @@ Progress = Callable[[int, int, Any], None]
 """Called with frames done, frames in all, the newest frame (H, W, 3) uint8; may raise to stop."""
 
 MAX_SIDE = 8192
-_SHADED_AT_ONCE = 32768  # points whose temporaries stay in a core's cache
 
 
 @dataclass(frozen=True, eq=False)
@@ -31,8 +31,8 @@ class MeshFrames:
     """Rendered frames.
 
     image: (F, H, W, 3) float32 in [0, 1], sRGB order red green blue, whole 8-bit levels, background 0.
-    mask: (F, H, W) float32 coverage in [0, 1]. depth: (F, H, W) float32 metres of the nearest surface from the
-    camera's plane, 0 where there is none.
+    mask: (F, H, W) float32 coverage in [0, 1]. depth: (F, H, W) float32 metres from the camera's plane to
+    the nearest surface, 0 where there is none.
     """
 
     image: Tensor
@@ -85,10 +85,12 @@ def check_mesh(vertices: Tensor, faces: Tensor) -> None:
         )
     if faces.ndim != 2 or faces.shape[-1] != 3 or faces.dtype != torch.int64:
         raise AnchorError(
-            f"The faces have shape {tuple(faces.shape)} and type {faces.dtype}: they need (faces, 3) and int64."
+            f"The faces have shape {tuple(faces.shape)} and type {faces.dtype}: they need (faces, 3), int64."
         )
     if len(faces) and not 0 <= int(faces.min()) <= int(faces.max()) < vertices.shape[1]:
-        raise AnchorError(f"A face points outside of the {vertices.shape[1]} vertices: use the body's own faces.")
+        raise AnchorError(
+            f"A face points outside of the {vertices.shape[1]} vertices: use the body's own faces."
+        )
     bad = ~vertices.isfinite().flatten(1).all(1)
     if bad.any():
         raise AnchorError(
@@ -102,7 +104,7 @@ def check_size(width: int, height: int) -> None:
     whole = all(isinstance(side, int) and not isinstance(side, bool) for side in (width, height))
     if not whole or not 1 <= min(width, height) <= max(width, height) <= MAX_SIDE:
         raise AnchorError(
-            f"The picture's size is {width} x {height}: width and height need whole pixels from 1 to {MAX_SIDE}."
+            f"The picture's size is {width} x {height}: both sides need whole pixels from 1 to {MAX_SIDE}."
         )
 
 
@@ -119,21 +121,13 @@ def _render_frame(
     screen_xy, depth = project(points, camera)
     picture = fragments(screen_xy, depth, faces, width, height, antialias=antialias)
     surface = interpolate(picture, faces, torch.cat([points, vertex_normals(points, faces)], dim=1)).T
-    colors = _shade_in_parts(surface, camera)
+    tx, ty, tz = camera.translation
     # The framebuffer rounds each sample, the resolve rounds their mean.
+    colors = shade(surface[:3], surface[3:], (tx, -ty, tz)).mul_(255).round_()
     shown = resolve(picture, torch.cat([colors, torch.ones_like(colors[:1])]).T, width, height)
     image = shown[..., :3].round() / 255
-    return image, shown[..., 3], _nearest(picture, camera.translation[2] - surface[2], width, height)
-
-
-def _shade_in_parts(surface: Tensor, camera: Camera) -> Tensor:
-    """8-bit levels (3, n) of surface points (6, n): position and normal."""
-    tx, ty, tz = camera.translation
-    parts = [
-        shade(part[:3], part[3:], (tx, -ty, tz)).mul_(255).round_()
-        for part in surface.split(_SHADED_AT_ONCE, dim=1)
-    ]
-    return torch.cat(parts, dim=1)
+    distance = interpolate(picture.inside(), faces, depth[:, None])[:, 0]
+    return image, shown[..., 3], _nearest(picture, distance, width, height)
 
 
 def _nearest(picture: Fragments, depth: Tensor, width: int, height: int) -> Tensor:

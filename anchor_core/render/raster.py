@@ -1,16 +1,16 @@
 """Triangles on a pixel grid: projection, exact coverage with a depth test, perspective-correct fragments.
 
 Plain tensor operations on any device and in any thread; no OpenGL. Faces are cut into the rows of samples
-that they cross, so that only covered samples are ever touched. Conventions are OpenGL's: counter-clockwise faces
-are in front, a pixel's centre lies at + 0.5, corners snap to 1/256 px, and of two faces that share an edge
-exactly one owns a sample on it. Deviation: a face that reaches closer to the camera than `NEAR_M` is left
-out as a whole, not clipped.
+that they cross, so that only covered samples are ever touched. Conventions are OpenGL's: counter-clockwise
+faces are in front, a pixel's centre lies at + 0.5, corners snap to 1/256 px, and of two faces that share an
+edge exactly one owns a sample on it. Deviation: a face that reaches closer to the camera than `NEAR_M` is
+left out as a whole, not clipped.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
@@ -20,8 +20,9 @@ from ..motion.camera import Camera
 NEAR_M = 0.05
 CENTER: tuple[tuple[float, float], ...] = ((0.5, 0.5),)
 """The sample of a picture without anti-aliasing."""
-SAMPLES_4X = ((0.375, 0.125), (0.875, 0.375), (0.125, 0.625), (0.625, 0.875))
-"""The four samples of a pixel that OpenGL implementations agree on (the rotated grid), x and y in [0, 1)."""
+SAMPLES_4X = ((0.375, 0.875), (0.875, 0.625), (0.125, 0.375), (0.625, 0.125))
+"""The four samples of a pixel, x and y in [0, 1): the rotated grid of OpenGL, whose y points up, in a picture
+whose y points down."""
 
 _SUBPIXELS = 256  # OpenGL implementations keep 8 bits below the pixel
 
@@ -31,9 +32,9 @@ class Fragments:
     """One row per pair of a pixel and a face that is visible in it.
 
     pixel: (n,) int64, y * width + x. face: (n,) int64. barycentric: (n, 3) perspective-correct weights of the
-    face's corners at the pixel's centre, or at the nearest part of the face when the centre is outside it.
-    weight: (n,) share of the pixel's samples that show the face, in (0, 1]; the weights of a pixel add up
-    to its coverage.
+    face's corners at the pixel's centre; as in OpenGL some are negative where the centre is outside of the
+    face, see `inside`. weight: (n,) share of the pixel's samples that show the face, in (0, 1]; the weights of
+    a pixel add up to its coverage.
     """
 
     pixel: Tensor
@@ -43,6 +44,10 @@ class Fragments:
 
     def __len__(self) -> int:
         return len(self.pixel)
+
+    def inside(self) -> Fragments:
+        """The same with barycentric weights in [0, 1]: for values that must not leave the range of the face's."""
+        return replace(self, barycentric=_clamped(self.barycentric.T).T)
 
 
 def project(points: Tensor, camera: Camera) -> tuple[Tensor, Tensor]:
@@ -112,31 +117,24 @@ def gather_fragments(face_index: Tensor, screen_xy: Tensor, depth: Tensor, faces
     """The fragments of a face_index (S, H, W) that `rasterize` made of the same geometry."""
     n_samples, _, width = face_index.shape
     flat = face_index.flatten(1)
-    covered = (flat >= 0).any(0).nonzero()[:, 0]
-    by_sample = flat[:, covered]
-    pixels, found, counts = [], [], []
-    for s in range(n_samples):
-        same = by_sample == by_sample[s]
-        # A face counts where it shows up first; later samples of the pixel that show it add to its weight.
-        first = ((by_sample[s] >= 0) & ~same[:s].any(0)).nonzero()[:, 0]
-        pixels.append(covered[first])
-        found.append(by_sample[s, first])
-        counts.append(same[:, first].sum(0))
-    pixel, face = torch.cat(pixels), torch.cat(found)
-    weight = torch.cat(counts).to(screen_xy.dtype) / n_samples
-    return Fragments(pixel, face, _barycentric(pixel, faces[face], screen_xy, depth, width), weight)
+    covered = (flat.amax(0) >= 0).nonzero()[:, 0]
+    by_sample = [row.index_select(0, covered) for row in flat]
+    rows = [_first_shown(by_sample, s) for s in range(n_samples)]
+    place, face, count = (torch.cat(parts) for parts in zip(*rows, strict=True))
+    pixel, weight = covered.index_select(0, place), count.to(screen_xy.dtype) / n_samples
+    corners = faces.index_select(0, face).T.contiguous()
+    return Fragments(pixel, face, _barycentric(pixel, corners, screen_xy, depth, width), weight)
 
 
 def interpolate(picture: Fragments, faces: Tensor, values: Tensor) -> Tensor:
-    """Values (n, C) at the fragments from values (V, C) at the vertices; each channel is contiguous in memory."""
-    corners = faces[picture.face].T.contiguous()
+    """Values (n, C) at the fragments from values (V, C) at the vertices; each channel is contiguous."""
+    corners = faces.index_select(0, picture.face).T.contiguous()
     weights = picture.barycentric.T
-    channels = []
-    for channel in values.T.contiguous():
-        mixed = channel[corners[0]] * weights[0]
-        mixed.addcmul_(channel[corners[1]], weights[1]).addcmul_(channel[corners[2]], weights[2])
-        channels.append(mixed)
-    return torch.stack(channels).T
+    mixed = values.new_zeros(values.shape[1], len(picture))
+    for channel, out in zip(values.T.contiguous(), mixed, strict=True):
+        for corner, weight in zip(corners, weights, strict=True):
+            out.addcmul_(channel.index_select(0, corner), weight)
+    return mixed.T
 
 
 def resolve(picture: Fragments, colors: Tensor, width: int, height: int) -> Tensor:
@@ -161,8 +159,26 @@ class _Triangles:
     plane: Tensor
 
 
+def _first_shown(by_sample: list[Tensor], s: int) -> tuple[Tensor, Tensor, Tensor]:
+    """Pixels whose sample s is the first that shows its face: their places, faces, numbers of samples."""
+    shown = by_sample[s] >= 0
+    for earlier in by_sample[:s]:
+        shown &= earlier != by_sample[s]
+    place = shown.nonzero()[:, 0]
+    face = by_sample[s].index_select(0, place)
+    count = torch.ones_like(face)
+    for later in by_sample[s + 1 :]:
+        count += later.index_select(0, place) == face
+    return place, face, count
+
+
 def _snap(screen_xy: Tensor) -> Tensor:
     return (screen_xy * _SUBPIXELS).round() / _SUBPIXELS
+
+
+def _at(values: Tensor, index: Tensor) -> Tensor:
+    """values[index] of values (n,); `index_select` is several times faster than indexing on a CPU."""
+    return values.index_select(0, index.reshape(-1)).view(index.shape)
 
 
 def _triangles_on_screen(
@@ -170,14 +186,14 @@ def _triangles_on_screen(
 ) -> _Triangles:
     x, y = _snap(screen_xy.double()).T.contiguous()
     corners = faces.T.contiguous()
-    cx, cy = x[corners], y[corners]
+    cx, cy = _at(x, corners), _at(y, corners)
     area = (cx[1] - cx[0]) * (cy[2] - cy[0]) - (cx[2] - cx[0]) * (cy[1] - cy[0])
     keep = area < 0 if cull else area != 0  # y points down: in front means negative
-    keep &= (depth > NEAR_M)[corners].all(0)
+    keep &= _at(depth > NEAR_M, corners).all(0)
     keep &= (cx.amax(0) > 0) & (cx.amin(0) < size[0]) & (cy.amax(0) > 0) & (cy.amin(0) < size[1])
     face = keep.nonzero()[:, 0]
-    cx, cy, area = cx[:, face], cy[:, face], area[face]
-    plane = _plane(cx, cy, (1 / depth.double())[corners[:, face]], area)
+    cx, cy, area = (values.index_select(-1, face) for values in (cx, cy, area))
+    plane = _plane(cx, cy, _at(1 / depth.double(), corners.index_select(1, face)), area)
     cx, cy = _top_to_bottom(cx, cy)
     # The slope of a flat edge is 0/0; no row of samples crosses it.
     slope = torch.stack([_slope(cx, cy, 0, 2), _slope(cx, cy, 0, 1), _slope(cx, cy, 1, 2)])
@@ -212,20 +228,21 @@ def _covered(
 ) -> tuple[Tensor, Tensor]:
     """Pixels (n,) whose sample is inside a triangle, and keys (n,) that order them by nearness.
 
-    A key holds the bits of the inverse depth above the number of the face: positive floats sort like integers.
+    A key holds the bits of the inverse depth above the number of the face: positive floats sort like whole
+    numbers.
     """
     sx, sy = sample
     top, n_rows = _inside(triangles.y[0] - sy, triangles.y[2] - sy, height)
     triangle, step = _expand(n_rows)
-    row = top[triangle] + step
+    row = _at(top, triangle) + step
     left, right = _crossings(triangles, triangle, row + sy)
     first, n_columns = _inside(left - sx, right - sx, width)
-    a, b, c = triangles.plane.index_select(1, triangle)
+    a, b, c = (_at(coefficient, triangle) for coefficient in triangles.plane)
     start = a + b * (first + sx) + c * (row + sy)
     run, step = _expand(n_columns)
-    pixel = (row * width + first).long()[run] + step
-    inverse = start.float()[run] + b.float()[run] * step
-    return pixel, (inverse.view(torch.int32).long() << 32) | triangles.face[triangle][run]
+    pixel = _at((row * width + first).long(), run) + step
+    inverse = _at(start.float(), run) + _at(b.float(), run) * step
+    return pixel, (inverse.view(torch.int32).long() << 32) | _at(_at(triangles.face, triangle), run)
 
 
 def _inside(low: Tensor, high: Tensor, size: int) -> tuple[Tensor, Tensor]:
@@ -235,10 +252,10 @@ def _inside(low: Tensor, high: Tensor, size: int) -> tuple[Tensor, Tensor]:
 
 
 def _expand(counts: Tensor) -> tuple[Tensor, Tensor]:
-    """For runs of `counts` elements laid end to end: which run each element is in, and its place in the run."""
+    """For runs of `counts` elements laid end to end: the run of each element, and its place in the run."""
     run = torch.repeat_interleave(counts)
     start = counts.cumsum(0) - counts
-    return run, torch.arange(len(run), device=run.device) - start[run]
+    return run, torch.arange(len(run), device=run.device) - _at(start, run)
 
 
 def _crossings(triangles: _Triangles, triangle: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
@@ -248,25 +265,29 @@ def _crossings(triangles: _Triangles, triangle: Tensor, y: Tensor) -> tuple[Tens
     a gap nor a doubled sample between them.
     """
     x, tops = triangles.x, triangles.y
-    lower = y >= tops[1][triangle]
-    corner = torch.where(lower, 1, 0)
-    long_edge = x[0][triangle] + (y - tops[0][triangle]) * triangles.slope[0][triangle]
-    flat = corner * len(triangles.face) + triangle
-    short_edge = x.view(-1)[flat] + (y - tops.view(-1)[flat]) * triangles.slope[1:].view(-1)[flat]
+    long_edge = _at(x[0], triangle) + (y - _at(tops[0], triangle)) * _at(triangles.slope[0], triangle)
+    # The row meets the upper edge, from corner 0, or the lower one, from corner 1.
+    corner = triangle + len(triangles.face) * (y >= _at(tops[1], triangle))
+    upper_y = _at(tops.view(-1), corner)
+    short_edge = _at(x.view(-1), corner) + (y - upper_y) * _at(triangles.slope[1:].view(-1), corner)
     return torch.minimum(long_edge, short_edge), torch.maximum(long_edge, short_edge)
 
 
 def _barycentric(pixel: Tensor, corners: Tensor, screen_xy: Tensor, depth: Tensor, width: int) -> Tensor:
-    """Perspective-correct weights (n, 3) of the corners (n, 3) at the centres of the pixels (n,)."""
+    """Perspective-correct weights (n, 3) of the corners (3, n) at the centres of the pixels (n,)."""
     x, y = _snap(screen_xy).T.contiguous()
-    inverse = 1 / depth
     center_x = (pixel % width).to(x.dtype) + 0.5
     center_y = torch.div(pixel, width, rounding_mode="floor").to(x.dtype) + 0.5
-    corner = corners.T.contiguous()
-    dx = [x[i] - center_x for i in corner]
-    dy = [y[i] - center_y for i in corner]
+    dx, dy = _at(x, corners) - center_x, _at(y, corners) - center_y
     areas = torch.stack([dx[i] * dy[j] - dx[j] * dy[i] for i, j in ((1, 2), (2, 0), (0, 1))])
-    # The centre of a pixel at an edge may be outside: stay on the face, also when it shows its back.
-    areas = (areas * areas.sum(0).sign()).clamp_(min=0)
-    weights = areas * torch.stack([inverse[i] for i in corner])
-    return (weights / weights.sum(0)).T
+    areas *= areas.sum(0).sign()  # positive inside, also for a face that shows its back
+    weights = areas * _at(1 / depth, corners)
+    total = weights.sum(0)
+    # The plane of a face seen edge-on may leave the view before it reaches the pixel's centre.
+    return torch.where(total > 0, weights / total, _clamped(weights)).T
+
+
+def _clamped(weights: Tensor) -> Tensor:
+    """Weights (3, n) without negative ones, with the sum 1."""
+    weights = weights.clamp(min=0)
+    return weights / weights.sum(0).clamp_(min=torch.finfo(weights.dtype).tiny)

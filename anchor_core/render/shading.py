@@ -1,8 +1,8 @@
 """The look of the mesh renders that anchors are trained on, with SHOW's published numbers (arXiv 2212.04420).
 
-A metallic-roughness material (GGX distribution, Schlick's Fresnel term, Smith's visibility, as in the glTF 2.0
-specification, appendix B) under an ambient light, three point lights and two spots that stand still in the
-world. The body is therefore lit as published only near the origin, where SHOW puts it.
+A metallic-roughness material (GGX distribution, Schlick's Fresnel term, Smith's visibility, as in appendix B
+of the glTF 2.0 specification) under an ambient light, three point lights and two spots that stand still in
+the world. The body is therefore lit as published only near the origin, where SHOW puts it.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ _DIELECTRIC = 0.04  # reflectance of a non-metal seen head-on
 
 @dataclass(frozen=True)
 class Light:
-    """A light at `position` in metres; a spot points along -z, is full to `inner_rad` and dark at `outer_rad`."""
+    """A light at `position` in metres; a spot points along -z, full to `inner_rad`, dark from `outer_rad`."""
 
     position: tuple[float, float, float]
     intensity: float
@@ -52,16 +52,17 @@ SHOW_LOOK = Look()
 @torch.no_grad()
 def vertex_normals(vertices: Tensor, faces: Tensor) -> Tensor:
     """Unit normals (V, 3) of vertices (V, 3): mean of the faces' normals by their angle at the vertex."""
-    corners = vertices.T.contiguous()[:, faces.T.contiguous()]  # (3 axes, 3 corners, T)
-    edges = corners.roll(-1, 1) - corners  # edge i leads from corner i to the next
-    edges = edges / edges.norm(dim=0).clamp_(min=1e-20)
-    # Between the edge that leaves a corner and the reversed one that arrives at it.
-    angle = torch.acos(-(edges * edges.roll(1, 1)).sum(0).clamp_(-1, 1))
-    normal = torch.linalg.cross(edges[:, 0], edges[:, 1], dim=0)
-    normal = normal / normal.norm(dim=0).clamp_(min=1e-20)
+    index = faces.T.contiguous()
+    corners = [vertices.index_select(0, corner).T.contiguous() for corner in index]
+    edges = [corners[(i + 1) % 3] - corners[i] for i in range(3)]  # edge i leaves corner i
+    normal = torch.linalg.cross(edges[0], edges[1], dim=0)
+    length = _dot(normal, normal).sqrt_()
+    # The cross product of any two edges is the same length, so it gives every angle with their dot product.
+    first, second = (torch.atan2(length, -_dot(edges[i], edges[i - 1])) for i in (0, 1))
+    unit = (normal / length.clamp_(min=1e-30)).T
     total = torch.zeros_like(vertices)
-    for corner in range(3):
-        total.index_add_(0, faces[:, corner], (normal * angle[corner]).T)
+    for corner, angle in zip(index, (first, second, math.pi - first - second), strict=True):
+        total.index_add_(0, corner, unit * angle[:, None])
     return total / total.norm(dim=1, keepdim=True).clamp_(min=1e-20)
 
 
@@ -86,7 +87,9 @@ def shade(
     return torch.stack(colors).pow_(1 / GAMMA).clamp_(max=1)
 
 
-def _gather_light(position: Tensor, normal: Tensor, view: Tensor, look: Look) -> tuple[Tensor, Tensor, Tensor]:
+def _gather_light(
+    position: Tensor, normal: Tensor, view: Tensor, look: Look
+) -> tuple[Tensor, Tensor, Tensor]:
     """Sums (n,) over the lights of w (1 - q), w s (1 - q) and w s q.
 
     w: light that arrives, q = (1 - v.h)^5: Schlick's factor, s: the specular term without Fresnel.

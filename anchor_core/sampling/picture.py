@@ -253,7 +253,7 @@ class _Pen:
     def finished(self) -> np.ndarray:
         from PIL import Image
 
-        return np.asarray(self._canvas.resize(self._size, Image.Resampling.LANCZOS))
+        return np.array(self._canvas.resize(self._size, Image.Resampling.LANCZOS))
 
 
 def _font(size: float) -> Any:

@@ -98,8 +98,9 @@ def assert_same(path: Path, motion: Motion, dtype: torch.dtype, tolerance: float
 
 
 @needs_smplx
-@pytest.mark.parametrize(("dtype", "tolerance"), [(torch.float32, 1e-5), (torch.float64, 1e-6)])
-@pytest.mark.parametrize("hands", ["relative", "absolute"])
+@pytest.mark.parametrize(
+    ("hands", "dtype", "tolerance"), [("relative", torch.float32, 1e-5), ("absolute", torch.float64, 1e-6)]
+)
 def test_standin_agrees_with_smplx(hands: str, dtype: torch.dtype, tolerance: float, tmp_path: Path) -> None:
     path = tmp_path / "SMPLX_NEUTRAL.npz"
     shutil.copy(ASSETS / "standin.npz", path)
@@ -117,7 +118,7 @@ def test_standin_agrees_with_smplx(hands: str, dtype: torch.dtype, tolerance: fl
 
 @needs_smplx
 def test_full_features_agree_with_smplx(write_body: Callable[..., Path]) -> None:
-    """Pose correctives, PCA hands and turning contour landmarks, on a random body of smplx's smallest size."""
+    """Pose correctives, PCA hands and turning contour landmarks, on the smallest body that smplx takes."""
     path = write_body("SMPLX_RANDOM.npz", n_vertices=9930)
     assert_same(path, random_motion("smplx"), torch.float64, 1e-6)
     rng = np.random.default_rng(4)

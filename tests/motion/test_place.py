@@ -10,7 +10,7 @@ import pytest
 from anchor_core.body import pose_motion, standin_body
 from anchor_core.errors import AnchorError
 from anchor_core.motion import Motion, Validity, default_camera, place_motion
-from anchor_core.motion.place import PLACE_ROOT, PLACE_TRANSLATION, TO_CV
+from anchor_core.motion.place import LEG_JOINTS, PLACE_ROOT, PLACE_TRANSLATION, SEATED_LEGS, TO_CV
 from anchor_core.motion.rotations import axis_angle_from_matrix, matrix_from_axis_angle
 
 CAMERA = default_camera(256, 256)
@@ -34,7 +34,10 @@ def test_target_freezes_the_root_and_keeps_the_rest() -> None:
     placed = place_motion(motion, CAMERA, BETAS)
     np.testing.assert_allclose(placed.pose[:, 0], np.tile(PLACE_ROOT, (5, 1)), atol=1e-6)
     np.testing.assert_allclose(placed.translation, np.tile(PLACE_TRANSLATION, (5, 1)), atol=1e-6)
-    np.testing.assert_array_equal(placed.pose[:, 1:], motion.pose[:, 1:])
+    others = [joint for joint in range(1, 55) if joint not in LEG_JOINTS]
+    np.testing.assert_array_equal(placed.pose[:, others], motion.pose[:, others])
+    np.testing.assert_allclose(placed.pose[:, 4], np.tile(SEATED_LEGS[4], (5, 1)))
+    assert not placed.pose[:, 10].any()
     assert placed.camera == CAMERA
     np.testing.assert_array_equal(placed.betas, BETAS)
     assert motion.camera is None

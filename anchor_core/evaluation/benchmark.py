@@ -1,0 +1,206 @@
+"""Measures an anchor of the demo world on motion that it never saw, ingredient by ingredient.
+
+    python -m anchor_core benchmark --frames 48 --out benchmark.json
+
+The demo world is synthetic, so the true frames of any motion can be filmed again from a seed: no data set
+is shipped. Times are CPU seconds of the process, which other jobs on the machine do not change.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from ..anchor.file import Anchor, load_anchor
+from ..anchor.use import appearance_tokens, noise_schedule, sampler_settings
+from ..errors import AnchorError
+from ..files import atomic_path
+from ..sampling.sampler import sample_latents
+from ..sgdm.vae import decode_frames, encode_frames
+from .experiments import EXPERIMENTS, Experiment, prepared
+from .metrics import acceleration_ratio, background_deviation, flicker, psnr, ssim
+
+StepFactory = Callable[[str, str], AbstractContextManager[Callable[[int, int, Any], None]]]
+
+
+@dataclass(frozen=True)
+class TestClip:
+    """Motion that was not trained on: mesh renders and true frames, (F, H, W, 3) uint8."""
+
+    mesh: Tensor
+    truth: Tensor
+
+
+@dataclass(frozen=True)
+class Row:
+    """One line of the table; see `metrics` for the units."""
+
+    name: str
+    psnr: float
+    psnr_person: float
+    ssim: float
+    flicker: float
+    acceleration: float
+    background: float
+    seconds: float
+
+
+def benchmark_demo(
+    anchor_path: str | Path,
+    n_frames: int = 48,
+    out: Path | None = None,
+    experiments: Sequence[Experiment] = EXPERIMENTS,
+    step: StepFactory | None = None,
+) -> str:
+    """Run all experiments on the held-out clip; returns the table, and writes it as JSON to `out`.
+
+    The meshes jitter as those of a real estimator do. Raises AnchorError for an anchor without a VAE or
+    vision tower of its own: it is none of the demo world.
+    """
+    anchor = load_demo_anchor(anchor_path)
+    clip = film_test_clip(anchor, n_frames)
+    rows = [vae_ceiling(anchor, clip)]
+    for experiment in experiments:
+        with (step or _silent_step)(experiment.name, " windows") as bar:
+            rows.append(measure(anchor, clip, experiment, bar))
+    if out is not None:
+        write_json(out, rows, anchor, n_frames)
+    return table(rows)
+
+
+def held_out_rows(anchor_path: str | Path, n_frames: int = 48, step: StepFactory | None = None) -> list[Row]:
+    """The VAE's own limit, and the anchor's settings on clean and on jittering meshes."""
+    anchor = load_demo_anchor(anchor_path)
+    clips = {
+        "clean meshes": film_test_clip(anchor, n_frames, 0.0),
+        "jittering meshes": film_test_clip(anchor, n_frames),
+    }
+    rows = [vae_ceiling(anchor, clips["clean meshes"])]
+    for name, clip in clips.items():
+        with (step or _silent_step)(name, " windows") as bar:
+            rows.append(measure(anchor, clip, Experiment(name), bar))
+    return rows
+
+
+def load_demo_anchor(path: str | Path) -> Anchor:
+    """An anchor with VAE and tower of its own, as those of the demo world are."""
+    anchor = load_anchor(path)
+    if anchor.vae is None or anchor.vision is None:
+        raise AnchorError(
+            f"'{anchor.card.name}' has no VAE and vision tower of its own, so it is not of the demo world,"
+            " whose test motion is needed here; choose the demo anchor"
+        )
+    return anchor
+
+
+def film_test_clip(anchor: Anchor, n_frames: int, jitter: float = 1.0) -> TestClip:
+    """Film the held-out motion at the size of the anchor."""
+    from ..demo.dataset import HELD_OUT_SEED, Clip, DatasetSettings, render_clip
+
+    card = anchor.card
+    settings = DatasetSettings(size=card.resolution[0], fps=card.fps, jitter=jitter)
+    mesh, truth, _ = render_clip(Clip(0, HELD_OUT_SEED, 0, n_frames), settings)
+    return TestClip(_bytes(mesh), _bytes(truth))
+
+
+def film(anchor: Anchor, mesh: Tensor, settings: Any, progress: Any = None) -> Tensor:
+    """Frames of an anchor for mesh renders: (F, H, W, 3) in, float [0, 1] of the same shape out."""
+    assert anchor.body is not None
+    appearance, null = appearance_tokens(anchor)
+
+    def count(index: int, window: int, n_steps: int, n_windows: int, _: object) -> None:
+        if progress:
+            progress(index * n_windows + window + 1, n_steps * n_windows, None)
+
+    latents = sample_latents(
+        anchor.body, mesh, appearance, null, settings, noise_schedule(anchor.card), callback=count
+    )
+    return decode_frames(anchor.vae, latents)
+
+
+def measure(anchor: Anchor, clip: TestClip, experiment: Experiment, progress: Any = None) -> Row:
+    """One row: sample the clip as the experiment says and compare with the truth."""
+    assert anchor.body is not None
+    settings = sampler_settings(anchor.card, **experiment.settings)
+    started = time.process_time()
+    with prepared(anchor.body, experiment):
+        frames = film(anchor, clip.mesh, settings, progress)
+    return compare(experiment.name, frames, clip, time.process_time() - started)
+
+
+def vae_ceiling(anchor: Anchor, clip: TestClip) -> Row:
+    """What the VAE makes of the true frames: no denoiser behind it can do better."""
+    started = time.process_time()
+    frames = decode_frames(anchor.vae, encode_frames(anchor.vae, clip.truth))
+    return compare(
+        "VAE ceiling (true frames, encoded and decoded)", frames, clip, time.process_time() - started
+    )
+
+
+def compare(name: str, frames: Tensor, clip: TestClip, seconds: float) -> Row:
+    """All metrics of a result."""
+    truth = clip.truth.float() / 255
+    return Row(
+        name,
+        psnr=psnr(frames, truth),
+        psnr_person=psnr(frames, truth, clip.mesh.any(dim=-1)),
+        ssim=ssim(frames, truth),
+        flicker=flicker(frames, truth),
+        acceleration=acceleration_ratio(frames, truth),
+        background=background_deviation(frames, truth, uncovered(clip.mesh)),
+        seconds=seconds,
+    )
+
+
+def uncovered(mesh: Tensor) -> Tensor:
+    """(H, W) bool: pixels that the person, with clothes and hair, covers in no frame of (F, H, W, 3)."""
+    covered = mesh.any(dim=-1).any(dim=0).float()
+    margin = max(1, mesh.shape[1] // 12)  # clothes and hair stand out this far from the mesh
+    grown = functional.max_pool2d(covered[None, None], 2 * margin + 1, stride=1, padding=margin)[0, 0]
+    return grown == 0
+
+
+def table(rows: Sequence[Row]) -> str:
+    """The rows as a Markdown table."""
+    lines = [
+        "| | PSNR dB | on the person | SSIM | flicker | acceleration | background | CPU s |",
+        "|---|---|---|---|---|---|---|---|",
+    ]
+    for row in rows:
+        lines.append(
+            f"| {row.name} | {row.psnr:.2f} | {row.psnr_person:.2f} | {row.ssim:.4f} | {row.flicker:.2f} "
+            f"| {row.acceleration:.2f} | {row.background:.2f} | {row.seconds:.1f} |"
+        )
+    return "\n".join(lines)
+
+
+def write_json(path: Path, rows: Sequence[Row], anchor: Anchor, n_frames: int) -> None:
+    """The rows with what they were measured on."""
+    facts = {
+        "anchor": anchor.card.name,
+        "frames": n_frames,
+        "resolution": anchor.card.resolution,
+        "torch": torch.__version__,
+        "threads": torch.get_num_threads(),
+        "rows": [asdict(row) for row in rows],
+    }
+    with atomic_path(path) as partial:
+        partial.write_text(json.dumps(facts, indent=1), encoding="utf-8")
+
+
+def _bytes(images: Tensor) -> Tensor:
+    return images.clamp(0, 1).mul(255).round().to(torch.uint8)
+
+
+@contextmanager
+def _silent_step(_name: str, _unit: str) -> Iterator[Callable[[int, int, Any], None]]:
+    yield lambda done, total, preview: None

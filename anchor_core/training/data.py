@@ -1,0 +1,131 @@
+"""Training samples in memory: pictures as bytes, targets as VAE posteriors, references ready for the tower.
+
+A minute of video at 512 pixels is 1.4 GB of mesh pictures here. The published scripts decode the pictures
+and run VAE and vision tower in every step, with the same result each time. The VAE's is a distribution:
+mean and deviation are kept, and every step draws its own latents from it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from ..errors import AnchorError
+from .manifest import Sample, read_manifest, read_pictures
+
+Progress = Callable[[int, int, Any], None]
+
+
+@dataclass(frozen=True)
+class Pictures:
+    """What a manifest names, as bytes.
+
+    source, target: (N, H, W, 3) uint8; reference: (R, h, w, 3) uint8, each picture once; which: (N,) int64,
+    row of `reference` of each sample; clip: (N,) int64, equal for samples of one recording.
+    """
+
+    source: np.ndarray
+    target: np.ndarray
+    reference: np.ndarray
+    which: Tensor
+    clip: Tensor
+
+    def __len__(self) -> int:
+        return len(self.target)
+
+
+@dataclass(frozen=True)
+class TrainingSet:
+    """What the trainer of the SGDM reads.
+
+    pose: (N, 3, H, W) uint8 mesh renders; mean, deviation: (N, C, h, w) posterior of the scaled latents;
+    reference: (R, 3, S, S) preprocessed pictures when the vision tower is trained too, (R, T, D) tokens when
+    it is frozen; which, clip: as in `Pictures`.
+    """
+
+    pose: Tensor
+    mean: Tensor
+    deviation: Tensor
+    reference: Tensor
+    which: Tensor
+    clip: Tensor
+
+    def starts(self, clip_length: int) -> Tensor:
+        """First frames of all runs of `clip_length` frames that lie in one recording, int64."""
+        last = torch.arange(clip_length - 1, len(self.clip))
+        first = last - (clip_length - 1)
+        starts = first[self.clip[first] == self.clip[last]]
+        if not len(starts):
+            raise AnchorError(
+                f"no recording has {clip_length} frames in a row; need one at least; lower clip_length"
+            )
+        return starts
+
+
+def load_pictures(manifest: Path, progress: Progress | None = None) -> Pictures:
+    """Read all pictures of a manifest. Raises AnchorError for a bad line, file or size."""
+    samples = read_manifest(manifest)
+    references = sorted({sample.reference for sample in samples})
+    rows = {file: row for row, file in enumerate(references)}
+    target = read_pictures([sample.target for sample in samples], progress)
+    source = read_pictures([sample.source for sample in samples])
+    if source.shape != target.shape:
+        raise AnchorError(
+            f"the sources of {manifest} have {_size(source)} pixels and the targets {_size(target)};"
+            " mesh and frame need one size; render the mesh at the size of the video"
+        )
+    which = torch.tensor([rows[sample.reference] for sample in samples])
+    return Pictures(source, target, read_pictures(references), which, clip_numbers(samples))
+
+
+def clip_numbers(samples: list[Sample]) -> Tensor:
+    """(N,) int64 that grows by one where the recording changes."""
+    changes = [0] + [int(a.clip != b.clip) for a, b in pairwise(samples)]
+    return torch.tensor(changes).cumsum(0)
+
+
+@torch.no_grad()
+def encode_targets(
+    vae: Any, target: np.ndarray, chunk: int = 16, progress: Progress | None = None
+) -> tuple[Tensor, Tensor]:
+    """Mean and deviation of the posterior of the scaled latents, each (N, C, h, w) float32."""
+    from ..sgdm.vae import scale_latents
+
+    weight = next(vae.parameters())
+    means, deviations = [], []
+    for start in range(0, len(target), chunk):
+        pixels = torch.from_numpy(target[start : start + chunk]).to(weight.device, weight.dtype)
+        posterior = vae.encode(pixels.permute(0, 3, 1, 2) / 127.5 - 1).latent_dist
+        means.append(scale_latents(vae, posterior.mean.float()).cpu())
+        # Deviations scale without the shift: the difference of two scaled latents.
+        above = scale_latents(vae, (posterior.mean + posterior.std).float()).cpu()
+        deviations.append(above - means[-1])
+        if progress:
+            progress(min(start + chunk, len(target)), len(target), None)
+    return torch.cat(means), torch.cat(deviations)
+
+
+@torch.no_grad()
+def prepare(
+    pictures: Pictures, vae: Any, vision: Any, train_vision: bool, progress: Progress | None = None
+) -> TrainingSet:
+    """Run everything that stays the same over the training, once."""
+    from ..sgdm.appearance import appearance_tokens, preprocess_appearance
+
+    mean, deviation = encode_targets(vae, pictures.target, progress=progress)
+    reference = preprocess_appearance(torch.from_numpy(pictures.reference), int(vision.config.image_size))
+    if not train_vision:
+        reference = torch.cat([appearance_tokens(vision, part) for part in reference.split(64)]).float().cpu()
+    pose = torch.from_numpy(pictures.source).permute(0, 3, 1, 2).contiguous()
+    return TrainingSet(pose, mean, deviation, reference, pictures.which, pictures.clip)
+
+
+def _size(pictures: np.ndarray) -> str:
+    return f"{pictures.shape[2]}x{pictures.shape[1]}"

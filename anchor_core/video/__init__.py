@@ -1,0 +1,1 @@
+"""Frames and sound in and out: video files, and contact sheets for a glance at a clip."""

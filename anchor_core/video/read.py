@@ -1,0 +1,227 @@
+"""Sound, frames and pictures from the files that people have; whatever PyAV (FFmpeg) and Pillow can read."""
+
+from __future__ import annotations
+
+import logging
+import os
+import sys
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from itertools import chain
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ..errors import AnchorError
+
+_ACCURATE = 4 | 0x40000 | 0x2000 | 0x4000
+"""swscale: bicubic, exact rounding, full chroma; its default darkens by 1.3 levels of 255 on average."""
+logger = logging.getLogger("anchor")
+_CHUNK_S = 1  # seconds of a waveform that are handed on at once
+
+
+@dataclass(frozen=True)
+class Sound:
+    """Sound as it comes: chunks (C, n) float32 in [-1, 1]. rate: samples per second; channels: 1 or 2."""
+
+    rate: int
+    channels: int
+    chunks: Iterable[np.ndarray]
+
+    def at_rate(self, rate: int) -> Sound:
+        """The same sound with another number of samples per second."""
+        return Sound(rate, self.channels, _arrays(_frames(self), _resampler(self.channels, rate)))
+
+
+@dataclass(frozen=True)
+class VideoInfo:
+    """What a video file says about itself. size: (width, height) pixels; n_frames: 0 when it does not say."""
+
+    size: tuple[int, int]
+    fps: float
+    n_frames: int
+    duration_s: float
+    has_sound: bool
+    tags: dict[str, str]
+
+
+def read_audio(
+    path: str | os.PathLike[str], start: float = 0.0, duration: float | None = None
+) -> tuple[np.ndarray, int]:
+    """Waveform (C, T) float32 and sample rate of a sound or video file; C is 1 or 2.
+
+    start, duration: seconds; what lies beyond the end is missing. Raises AnchorError when there is no sound.
+    """
+    sound = open_sound(path)
+    first = round(start * sound.rate)
+    stop = None if duration is None else first + round(duration * sound.rate)
+    empty = np.zeros((sound.channels, 0), np.float32)
+    parts = [empty, *_cut(iter(sound.chunks), first, sys.maxsize if stop is None else stop)]
+    return np.concatenate(parts, axis=1), sound.rate
+
+
+def open_sound(path: str | os.PathLike[str]) -> Sound:
+    """The first sound track of a file, decoded as it is consumed; more than two channels become two."""
+    with _opened(path) as container:
+        if not container.streams.audio:
+            raise AnchorError(f"{Path(path).name} has no sound: choose a file with sound, or none.")
+        stream = container.streams.audio[0]
+        rate, channels = int(stream.rate), min(2, int(stream.channels))
+    return Sound(rate, channels, _decoded(path, rate, channels))
+
+
+def resampled_sound(waveform: Any, rate: int) -> Sound:
+    """A waveform (C, T) in memory as Sound. Raises AnchorError for other shapes, more channels, NaN."""
+    samples = np.asarray(waveform, np.float32)
+    if samples.ndim != 2 or samples.shape[0] not in (1, 2):
+        raise AnchorError(
+            f"The sound has shape {samples.shape}: give (channels, samples) with 1 or 2 channels."
+        )
+    if not np.isfinite(samples).all():
+        raise AnchorError("The sound holds values that are not finite: load it again.")
+    if not 1000 <= rate <= 1_000_000:
+        raise AnchorError(f"The sample rate is {rate}: give samples per second, usual is 16000 to 48000.")
+    step = int(rate) * _CHUNK_S
+    chunks = [samples[:, start : start + step] for start in range(0, samples.shape[1], step)]
+    return Sound(int(rate), samples.shape[0], chunks)
+
+
+def read_frames(
+    path: str | os.PathLike[str], start: int = 0, stop: int | None = None
+) -> Iterator[np.ndarray]:
+    """Frames `start` to `stop` of a video, one at a time: (H, W, 3) uint8 sRGB, upright.
+
+    Raises AnchorError when the file is no video.
+    """
+    with _opened(path) as container:
+        if not container.streams.video:
+            raise AnchorError(f"{Path(path).name} has no picture: choose a video file.")
+        stream, count = container.streams.video[0], 0
+        stream.thread_type = "AUTO"
+        for frame in container.decode(stream):
+            if stop is not None and count >= stop:
+                return
+            if count >= start:
+                yield _rgb(frame)
+            count += 1
+        if count < stream.frames:
+            logger.warning("%s is cut off: %d of %d frames could be read", path, count, stream.frames)
+
+
+def read_info(path: str | os.PathLike[str]) -> VideoInfo:
+    """Size, rate and length of a video, from its header."""
+    with _opened(path) as container:
+        if not container.streams.video:
+            raise AnchorError(f"{Path(path).name} has no picture: choose a video file.")
+        stream = container.streams.video[0]
+        return VideoInfo(
+            size=(stream.codec_context.width, stream.codec_context.height),
+            fps=float(stream.average_rate or 0),
+            n_frames=int(stream.frames),
+            duration_s=(container.duration or 0) / 1e6,  # FFmpeg counts microseconds
+            has_sound=bool(container.streams.audio),
+            tags=dict(container.metadata),
+        )
+
+
+def read_picture(path: str | os.PathLike[str]) -> np.ndarray:
+    """A picture file as (H, W, 3) uint8 sRGB, upright, alpha dropped."""
+    from PIL import Image, ImageOps, UnidentifiedImageError
+
+    if not Path(path).is_file():
+        raise AnchorError(f"There is no file {path}: check the name and the folder.")
+    try:
+        with Image.open(path) as image:
+            pixels: np.ndarray = np.array(ImageOps.exif_transpose(image).convert("RGB"))
+            return pixels
+    except (UnidentifiedImageError, OSError, ValueError, SyntaxError, Image.DecompressionBombError):
+        raise AnchorError(
+            f"{Path(path).name} is not a readable picture: choose a PNG or JPEG file."
+        ) from None
+
+
+@contextmanager
+def _opened(path: str | os.PathLike[str]) -> Iterator[Any]:
+    import av
+
+    if not Path(path).is_file():
+        raise AnchorError(f"There is no file {path}: check the name and the folder.")
+    try:
+        # A local path only: no protocol of FFmpeg (http, concat, ...) can hide in the name.
+        with av.open("file:" + os.fspath(path)) as container:
+            yield container
+    except av.error.FFmpegError as error:
+        raise AnchorError(
+            f"{Path(path).name} is not a readable video or sound file ({error.strerror}): "
+            "choose another, or convert it to .mp4 or .wav."
+        ) from None
+
+
+def _decoded(path: str | os.PathLike[str], rate: int, channels: int) -> Iterator[np.ndarray]:
+    with _opened(path) as container:
+        frames = container.decode(audio=0)
+        first = next(frames, None)
+        if first is None:
+            return
+        late = _start_s(container, first)
+        if late > 0:  # sound that starts after the picture
+            yield np.zeros((channels, round(late * rate)), np.float32)
+        chunks = _arrays(chain([first], frames), _resampler(channels, rate))
+        skipped = round(max(0.0, -late) * rate)
+        yield from _cut(chunks, skipped, skipped + _length(container, rate))
+
+
+def _start_s(container: Any, frame: Any) -> float:
+    """When the sound begins, in seconds after the beginning of the file; negative for priming samples."""
+    if frame.pts is None or frame.time_base is None:
+        return 0.0
+    return float(frame.pts * frame.time_base) - max(0, container.start_time or 0) / 1e6
+
+
+def _length(container: Any, rate: int) -> int:
+    """Samples of the first sound track; AAC pads its last block, and only .mp4 tells by how much."""
+    stream = container.streams.audio[0]
+    if "mp4" not in container.format.name or not stream.duration:
+        return sys.maxsize // 2
+    seconds = float(stream.duration * stream.time_base)
+    return round(seconds * rate)
+
+
+def _cut(chunks: Iterator[np.ndarray], start: int, stop: int) -> Iterator[np.ndarray]:
+    done = 0
+    for chunk in chunks:
+        yield chunk[:, max(0, start - done) : max(0, stop - done)]
+        done += chunk.shape[1]
+        if done >= stop:
+            return
+
+
+def _resampler(channels: int, rate: int) -> Any:
+    import av
+
+    return av.AudioResampler(format="fltp", layout="mono" if channels == 1 else "stereo", rate=rate)
+
+
+def _arrays(frames: Iterator[Any], resampler: Any) -> Iterator[np.ndarray]:
+    for frame in frames:
+        frame.pts = None  # the resampler complains about gaps; time is counted in samples here
+        yield from (piece.to_ndarray() for piece in resampler.resample(frame))
+    yield from (piece.to_ndarray() for piece in resampler.resample(None))
+
+
+def _frames(sound: Sound) -> Iterator[Any]:
+    import av
+
+    for chunk in sound.chunks:
+        layout = "mono" if sound.channels == 1 else "stereo"
+        frame = av.AudioFrame.from_ndarray(np.ascontiguousarray(chunk), format="fltp", layout=layout)
+        frame.sample_rate = sound.rate
+        yield frame
+
+
+def _rgb(frame: Any) -> np.ndarray:
+    rgb: np.ndarray = frame.reformat(format="rgb24", interpolation=_ACCURATE).to_ndarray()
+    turns = int(getattr(frame, "rotation", 0)) // 90  # phones store portrait video lying down
+    return np.ascontiguousarray(np.rot90(rgb, turns)) if turns else rgb
