@@ -24,6 +24,8 @@ from .motion.motion import Motion
 from .render.mesh import Backend
 from .sampling.sampler import SamplerSettings
 
+Audio = tuple[np.ndarray, int]
+"""Waveform (C, T) and its samples per second."""
 StepProgress = Callable[[int, int, Any], None]
 StepFactory = Callable[[str, str], AbstractContextManager[StepProgress]]
 
@@ -126,12 +128,13 @@ def decode_scene(
             f"the anchor '{anchor.card.name}' holds no VAE; one is needed to decode its latents;"
             " pass --vae with an SD1.5 checkpoint or VAE file"
         )
-    anchor.vae.to(device=device, dtype=dtype).eval()
+    # torch's own `to`: the one of diffusers warns about an empty list of modules
+    torch.nn.Module.to(anchor.vae, device=device, dtype=dtype)
     with step("decoding", " frames") as bar:
         return decode_frames(anchor.vae, latents, progress=bar)
 
 
-def save_take(take: Take, path: Path, audio: Path | None, facts: dict[str, Any]) -> Path:
+def save_take(take: Take, path: Path, audio: Audio | None, facts: dict[str, Any]) -> Path:
     """Write the video, and beside it a contact sheet (mesh over result); returns the sheet's path.
 
     facts: what made the video (anchor, motion, ...): travels with the sampler's settings as JSON in the file.

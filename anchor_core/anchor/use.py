@@ -28,7 +28,7 @@ def noise_schedule(card: AnchorCard) -> NoiseSchedule:
 
 
 def camera_of(card: AnchorCard) -> Camera:
-    """The camera that the anchor was filmed with, at its resolution; the default one where the card has none."""
+    """The camera that the anchor was filmed with, at its resolution; the default one if unknown."""
     if card.camera is None:
         return default_camera(*card.resolution)
     return Camera.from_dict(card.camera).resized(*card.resolution)
@@ -59,8 +59,8 @@ def appearance_tokens(
     name = anchor.card.name
     if anchor.vision is None:
         raise AnchorError(
-            f"the anchor '{name}' holds no vision tower and none was given; CLIP ViT-B/32 is needed to look at"
-            " the reference picture; name a file of it"
+            f"the anchor '{name}' holds no vision tower and none was given; CLIP ViT-B/32 is needed to"
+            " look at the reference picture; name a file of it"
         )
     if picture is None:
         picture = anchor.reference

@@ -12,6 +12,7 @@ from .options import (
     add_device_options,
     add_motion_options,
     anchor_from,
+    audio_from,
     body_from,
     device_from,
     motion_from,
@@ -87,18 +88,20 @@ def run(args: argparse.Namespace) -> None:
 
     with step_bar("reading", " files") as bar:
         motion = motion_from(args)
-        bar(1, 3)
+        bar(1, 4)
+        audio = audio_from(args, motion)
+        bar(2, 4)
         anchor = anchor_with_parts(args)
-        bar(2, 3)
+        bar(3, 4)
         body = body_from(args)
-        bar(3, 3)
+        bar(4, 4)
     motion = place_motion(motion, camera_of(anchor.card), betas_of(anchor.card))
     scene = Scene(anchor, motion, body, _picture(args.appearance), args.renderer)
     device, dtype = device_from(args)
     asked = {name: getattr(args, name) for name, _, _ in SAMPLER_OPTIONS}
     take = film(scene, sampler_settings(anchor.card, **asked), step_bar, device, dtype)
     facts = {"anchor": anchor.card.name, "motion": args.motion.name, "start": args.start}
-    sheet = save_take(take, args.out, args.audio, facts)
+    sheet = save_take(take, args.out, audio, facts)
     print(f"{args.out}: {len(take.frames)} frames at {take.fps:g} fps\n{sheet}: mesh over result")
 
 

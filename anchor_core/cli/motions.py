@@ -6,7 +6,7 @@ import argparse
 from pathlib import Path
 from typing import Any
 
-from .options import add_motion_options, body_from, motion_from
+from .options import add_motion_options, audio_from, body_from, motion_from
 from .progress import step_bar
 
 
@@ -47,10 +47,11 @@ def run_render(args: argparse.Namespace) -> None:
     from ..video.write import write_video
 
     motion = motion_from(args)
+    audio = audio_from(args, motion)
     size = tuple(args.size) if args.size else None
     with step_bar("rendering the mesh") as bar:
         frames = render_motion(motion, body_from(args), size=size, backend=args.renderer, progress=bar).image
-    write_video(args.out, to_bytes(frames), motion.fps, audio=args.audio)
+    write_video(args.out, to_bytes(frames), motion.fps, audio=audio)
     print(f"{args.out}: {len(frames)} frames at {motion.fps:g} fps")
 
 

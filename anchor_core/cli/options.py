@@ -10,6 +10,7 @@ from ..errors import AnchorError
 from ..files import ASSETS
 
 if TYPE_CHECKING:
+    import numpy as np
     import torch
 
     from ..anchor.file import Anchor
@@ -64,6 +65,13 @@ def motion_from(args: argparse.Namespace) -> Motion:
         raise AnchorError(f"--frames is {args.frames}; at least one frame is needed")
     stop = len(motion) if args.frames is None else min(args.start + args.frames, len(motion))
     return motion.sliced(args.start, stop)
+
+
+def audio_from(args: argparse.Namespace, motion: Motion) -> tuple[np.ndarray, int] | None:
+    """The part of --audio that belongs to the motion from --start on, or None."""
+    from ..video.read import read_audio
+
+    return read_audio(args.audio, args.start / motion.fps, motion.duration_s) if args.audio else None
 
 
 def body_from(args: argparse.Namespace) -> BodyModel:

@@ -40,7 +40,7 @@ def shade(surface: Surface, shadow: Tensor) -> Tensor:
     light = light + lambert[:, None] * torch.tensor(_KEY_COLOUR, device=device, dtype=dtype)
     fill = (n @ _unit(_FILL, n)).clamp_min(0)
     light = light + fill[:, None] * torch.tensor(_FILL_COLOUR, device=device, dtype=dtype)
-    edge = (1 - n[:, 2].clamp(0, 1)) ** 2.5
+    edge = (1 - n[:, 2].clamp(0, 1)) ** 2.5 * (n[:, 2] > -0.2)
     rim = torch.zeros_like(light)
     for direction, colour in _RIMS:
         amount = (n @ _unit(direction, n)).clamp_min(0) * edge

@@ -143,7 +143,7 @@ def hanging_hair(length: float) -> Mesh:
     turn = np.linspace(-1, 1, 33)
     drop = np.linspace(0, 1, 12)[:, None]
     angle = np.pi + turn * (np.pi - 1.15 + 0.18 * drop)
-    bulge = 0.020 + 0.022 * np.sin(np.pi * np.clip(drop * 1.1, 0, 1)) + 0.006 * np.cos(9 * turn)
+    bulge = 0.010 + 0.018 * np.sin(np.pi * np.clip(drop * 0.8, 0, 1)) + 0.004 * np.cos(9 * turn)
     x = MIDDLE + (0.072 + bulge) * np.sin(angle)
     z = 0.040 + (0.080 + bulge * 0.8) * np.cos(angle) - 0.012 * drop
     y = 0.405 - drop * (0.105 + length) + 0 * angle + 0.012 * np.cos(13 * turn) * drop

@@ -78,7 +78,7 @@ class Presenter:
         if motion.world != "cv" or motion.expression_space != "arkit52" or len(nuisance) != motion.n_frames:
             raise AnchorError(
                 f"The presenter got a motion of world '{motion.world}' with expressions of "
-                f"'{motion.expression_space}' and {len(nuisance)} nuisance states for {motion.n_frames} frames: "
+                f"'{motion.expression_space}' and {len(nuisance)} states for {motion.n_frames} frames: "
                 "give a motion of make_motion and its own states."
             )
         camera = camera or motion.camera or default_camera()

@@ -20,11 +20,11 @@ from __future__ import annotations
 
 import json
 import logging
-from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager
-from dataclasses import asdict, dataclass, replace
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TypeVar
 
 import torch
 
@@ -33,6 +33,7 @@ from ..anchor.card import AnchorCard
 from ..anchor.file import Anchor, save_anchor
 from ..files import atomic_path
 from ..motion.camera import default_camera
+from ..pipeline import StepFactory, StepProgress
 from ..sampling.schedulers import ZERO_TERMINAL_SNR
 from ..training.config import LoopConfig, SGDMConfig, VAEConfig
 from ..training.data import load_pictures, prepare
@@ -44,8 +45,6 @@ from .networks import APPEARANCE_SIZE, new_sgdm, new_vae, new_vision
 
 log = logging.getLogger("anchor")
 
-Progress = Callable[[int, int, Any], None]
-StepFactory = Callable[[str, str], AbstractContextManager[Progress]]
 Config = TypeVar("Config", bound=LoopConfig)
 
 FPS = 25.0
@@ -165,13 +164,13 @@ class Recipe:
 
     def report(self, path: Path) -> None:
         """Measure the finished file on held-out motion: with clean meshes, and with jittering estimates."""
-        from ..evaluation.benchmark import held_out_rows
+        from ..evaluation.benchmark import held_out_rows, plain
 
         rows = held_out_rows(path, self.scale.test_frames, self.step)
         for row in rows:
             log.info("%s: %.2f dB, SSIM %.3f, flicker %.2f", row.name, row.psnr, row.ssim, row.flicker)
         with atomic_path(self.out / REPORT_NAME) as partial:
-            partial.write_text(json.dumps([asdict(row) for row in rows], indent=1), encoding="utf-8")
+            partial.write_text(json.dumps([plain(row) for row in rows], indent=1), encoding="utf-8")
 
 
 def demo_card(scale: Scale, seed: int) -> AnchorCard:
@@ -212,5 +211,5 @@ def demo_card(scale: Scale, seed: int) -> AnchorCard:
 
 
 @contextmanager
-def _silent_step(_name: str, _unit: str) -> Iterator[Progress]:
+def _silent_step(_name: str, _unit: str) -> Iterator[StepProgress]:
     yield lambda done, total, preview: None

@@ -140,7 +140,7 @@ def _hair(kit: _Kit, identity: Identity) -> list[Dressed]:
     faces = kit.faces_where(keep)
     pieces = [_piece(kit, faces, HAIR, rest=rest, normals=vertex_normals(rest, faces), loose=loose)]
     if identity.hair_style in ("bob", "long"):
-        mesh = parts.hanging_hair(0.09 if identity.hair_style == "bob" else 0.21)
+        mesh = parts.hanging_hair(0.12 if identity.hair_style == "bob" else 0.21)
         low = _step(-mesh[0][:, 1], -0.38, -0.12)
         weights = {_HEAD: 1 - 0.35 * low, _CHEST: 0.35 * low}
         pieces.append(_attached(kit, mesh, HAIR, weights, loose=1.3 * low))

@@ -9,10 +9,11 @@ is shipped. Times are CPU seconds of the process, which other jobs on the machin
 from __future__ import annotations
 
 import json
+import math
 import time
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import AbstractContextManager, contextmanager
-from dataclasses import asdict, dataclass
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -24,16 +25,17 @@ from ..anchor.file import Anchor, load_anchor
 from ..anchor.use import appearance_tokens, noise_schedule, sampler_settings
 from ..errors import AnchorError
 from ..files import atomic_path
-from ..sampling.sampler import sample_latents
+from ..pipeline import StepFactory, StepProgress
+from ..sampling.sampler import SamplerSettings, sample_latents
+from ..sampling.windows import plan_windows
+from ..sgdm.network import SGDM
 from ..sgdm.vae import decode_frames, encode_frames
 from .experiments import EXPERIMENTS, Experiment, prepared
 from .metrics import acceleration_ratio, background_deviation, flicker, psnr, ssim
 
-StepFactory = Callable[[str, str], AbstractContextManager[Callable[[int, int, Any], None]]]
-
 
 @dataclass(frozen=True)
-class TestClip:
+class HeldOutClip:
     """Motion that was not trained on: mesh renders and true frames, (F, H, W, 3) uint8."""
 
     mesh: Tensor
@@ -42,13 +44,17 @@ class TestClip:
 
 @dataclass(frozen=True)
 class Row:
-    """One line of the table; see `metrics` for the units."""
+    """One line of the table; see `metrics` for the units.
+
+    psnr_person: PSNR on the pixels of the mesh. seams: flicker between frames that different windows made.
+    """
 
     name: str
     psnr: float
     psnr_person: float
     ssim: float
     flicker: float
+    seams: float
     acceleration: float
     background: float
     seconds: float
@@ -67,7 +73,7 @@ def benchmark_demo(
     vision tower of its own: it is none of the demo world.
     """
     anchor = load_demo_anchor(anchor_path)
-    clip = film_test_clip(anchor, n_frames)
+    clip = film_held_out(anchor, n_frames)
     rows = [vae_ceiling(anchor, clip)]
     for experiment in experiments:
         with (step or _silent_step)(experiment.name, " windows") as bar:
@@ -81,8 +87,8 @@ def held_out_rows(anchor_path: str | Path, n_frames: int = 48, step: StepFactory
     """The VAE's own limit, and the anchor's settings on clean and on jittering meshes."""
     anchor = load_demo_anchor(anchor_path)
     clips = {
-        "clean meshes": film_test_clip(anchor, n_frames, 0.0),
-        "jittering meshes": film_test_clip(anchor, n_frames),
+        "clean meshes": film_held_out(anchor, n_frames, 0.0),
+        "jittering meshes": film_held_out(anchor, n_frames),
     }
     rows = [vae_ceiling(anchor, clips["clean meshes"])]
     for name, clip in clips.items():
@@ -94,7 +100,7 @@ def held_out_rows(anchor_path: str | Path, n_frames: int = 48, step: StepFactory
 def load_demo_anchor(path: str | Path) -> Anchor:
     """An anchor with VAE and tower of its own, as those of the demo world are."""
     anchor = load_anchor(path)
-    if anchor.vae is None or anchor.vision is None:
+    if anchor.vae is None or anchor.vision is None or anchor.body is None:
         raise AnchorError(
             f"'{anchor.card.name}' has no VAE and vision tower of its own, so it is not of the demo world,"
             " whose test motion is needed here; choose the demo anchor"
@@ -102,19 +108,24 @@ def load_demo_anchor(path: str | Path) -> Anchor:
     return anchor
 
 
-def film_test_clip(anchor: Anchor, n_frames: int, jitter: float = 1.0) -> TestClip:
+def film_held_out(anchor: Anchor, n_frames: int, jitter: float = 1.0) -> HeldOutClip:
     """Film the held-out motion at the size of the anchor."""
     from ..demo.dataset import HELD_OUT_SEED, Clip, DatasetSettings, render_clip
 
     card = anchor.card
     settings = DatasetSettings(size=card.resolution[0], fps=card.fps, jitter=jitter)
     mesh, truth, _ = render_clip(Clip(0, HELD_OUT_SEED, 0, n_frames), settings)
-    return TestClip(_bytes(mesh), _bytes(truth))
+    return HeldOutClip(_bytes(mesh), _bytes(truth))
 
 
-def film(anchor: Anchor, mesh: Tensor, settings: Any, progress: Any = None) -> Tensor:
-    """Frames of an anchor for mesh renders: (F, H, W, 3) in, float [0, 1] of the same shape out."""
-    assert anchor.body is not None
+def film(
+    anchor: Anchor,
+    sgdm: SGDM,
+    mesh: Tensor,
+    settings: SamplerSettings,
+    progress: StepProgress | None = None,
+) -> Tensor:
+    """Frames for mesh renders: (F, H, W, 3) in, float [0, 1] of the same shape out."""
     appearance, null = appearance_tokens(anchor)
 
     def count(index: int, window: int, n_steps: int, n_windows: int, _: object) -> None:
@@ -122,22 +133,34 @@ def film(anchor: Anchor, mesh: Tensor, settings: Any, progress: Any = None) -> T
             progress(index * n_windows + window + 1, n_steps * n_windows, None)
 
     latents = sample_latents(
-        anchor.body, mesh, appearance, null, settings, noise_schedule(anchor.card), callback=count
+        sgdm, mesh, appearance, null, settings, noise_schedule(anchor.card), callback=count
     )
     return decode_frames(anchor.vae, latents)
 
 
-def measure(anchor: Anchor, clip: TestClip, experiment: Experiment, progress: Any = None) -> Row:
+def measure(
+    anchor: Anchor, clip: HeldOutClip, experiment: Experiment, progress: StepProgress | None = None
+) -> Row:
     """One row: sample the clip as the experiment says and compare with the truth."""
-    assert anchor.body is not None
     settings = sampler_settings(anchor.card, **experiment.settings)
     started = time.process_time()
-    with prepared(anchor.body, experiment):
-        frames = film(anchor, clip.mesh, settings, progress)
-    return compare(experiment.name, frames, clip, time.process_time() - started)
+    with prepared(anchor.body, experiment) as sgdm:
+        frames = film(anchor, sgdm, clip.mesh, settings, progress)
+    row = compare(experiment.name, frames, clip, time.process_time() - started)
+    return replace(row, seams=seam_flicker(frames, clip, settings))
 
 
-def vae_ceiling(anchor: Anchor, clip: TestClip) -> Row:
+def seam_flicker(frames: Tensor, clip: HeldOutClip, settings: SamplerSettings) -> float:
+    """Flicker between neighbouring frames that different windows made; nan where there are none."""
+    windows = plan_windows(len(frames), settings.window_size, settings.overlap, settings.schedule)
+    members = [[frame in window for window in windows] for frame in range(len(frames))]
+    seams = [t for t in range(len(frames) - 1) if members[t] != members[t + 1]]
+    truth = clip.truth.float() / 255
+    values = [flicker(frames[t : t + 2], truth[t : t + 2]) for t in seams]
+    return sum(values) / len(values) if values else math.nan
+
+
+def vae_ceiling(anchor: Anchor, clip: HeldOutClip) -> Row:
     """What the VAE makes of the true frames: no denoiser behind it can do better."""
     started = time.process_time()
     frames = decode_frames(anchor.vae, encode_frames(anchor.vae, clip.truth))
@@ -146,15 +169,16 @@ def vae_ceiling(anchor: Anchor, clip: TestClip) -> Row:
     )
 
 
-def compare(name: str, frames: Tensor, clip: TestClip, seconds: float) -> Row:
+def compare(name: str, frames: Tensor, clip: HeldOutClip, seconds: float) -> Row:
     """All metrics of a result."""
     truth = clip.truth.float() / 255
     return Row(
         name,
         psnr=psnr(frames, truth),
-        psnr_person=psnr(frames, truth, clip.mesh.any(dim=-1)),
+        psnr_person=psnr(frames, truth, (clip.mesh > 0).any(dim=-1)),
         ssim=ssim(frames, truth),
         flicker=flicker(frames, truth),
+        seams=math.nan,
         acceleration=acceleration_ratio(frames, truth),
         background=background_deviation(frames, truth, uncovered(clip.mesh)),
         seconds=seconds,
@@ -163,7 +187,7 @@ def compare(name: str, frames: Tensor, clip: TestClip, seconds: float) -> Row:
 
 def uncovered(mesh: Tensor) -> Tensor:
     """(H, W) bool: pixels that the person, with clothes and hair, covers in no frame of (F, H, W, 3)."""
-    covered = mesh.any(dim=-1).any(dim=0).float()
+    covered = (mesh > 0).any(dim=-1).any(dim=0).float()
     margin = max(1, mesh.shape[1] // 12)  # clothes and hair stand out this far from the mesh
     grown = functional.max_pool2d(covered[None, None], 2 * margin + 1, stride=1, padding=margin)[0, 0]
     return grown == 0
@@ -172,13 +196,13 @@ def uncovered(mesh: Tensor) -> Tensor:
 def table(rows: Sequence[Row]) -> str:
     """The rows as a Markdown table."""
     lines = [
-        "| | PSNR dB | on the person | SSIM | flicker | acceleration | background | CPU s |",
-        "|---|---|---|---|---|---|---|---|",
+        "| | PSNR dB | on the person | SSIM | flicker | at seams | acceleration | background | CPU s |",
+        "|---|---|---|---|---|---|---|---|---|",
     ]
     for row in rows:
         lines.append(
             f"| {row.name} | {row.psnr:.2f} | {row.psnr_person:.2f} | {row.ssim:.4f} | {row.flicker:.2f} "
-            f"| {row.acceleration:.2f} | {row.background:.2f} | {row.seconds:.1f} |"
+            f"| {row.seams:.2f} | {row.acceleration:.2f} | {row.background:.2f} | {row.seconds:.1f} |"
         )
     return "\n".join(lines)
 
@@ -191,10 +215,15 @@ def write_json(path: Path, rows: Sequence[Row], anchor: Anchor, n_frames: int) -
         "resolution": anchor.card.resolution,
         "torch": torch.__version__,
         "threads": torch.get_num_threads(),
-        "rows": [asdict(row) for row in rows],
+        "rows": [plain(row) for row in rows],
     }
     with atomic_path(path) as partial:
         partial.write_text(json.dumps(facts, indent=1), encoding="utf-8")
+
+
+def plain(row: Row) -> dict[str, Any]:
+    """The row for JSON, which knows no nan."""
+    return {key: None if value != value else value for key, value in asdict(row).items()}
 
 
 def _bytes(images: Tensor) -> Tensor:
@@ -202,5 +231,5 @@ def _bytes(images: Tensor) -> Tensor:
 
 
 @contextmanager
-def _silent_step(_name: str, _unit: str) -> Iterator[Callable[[int, int, Any], None]]:
+def _silent_step(_name: str, _unit: str) -> Iterator[StepProgress]:
     yield lambda done, total, preview: None

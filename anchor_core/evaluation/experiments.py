@@ -11,6 +11,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
+from ..errors import AnchorError
 from ..sgdm.attention import WindowAttention
 from ..sgdm.network import SGDM
 from ..sgdm.normalization import WindowGroupNorm
@@ -62,8 +63,10 @@ EXPERIMENTS: tuple[Experiment, ...] = (
 
 
 @contextmanager
-def prepared(sgdm: SGDM, experiment: Experiment) -> Iterator[SGDM]:
-    """The network as the experiment wants it; as it was, afterwards."""
+def prepared(sgdm: SGDM | None, experiment: Experiment) -> Iterator[SGDM]:
+    """The network as the experiment wants it; as it was, afterwards. Raises AnchorError without a network."""
+    if sgdm is None:
+        raise AnchorError("the anchor has no body network; an experiment needs one; choose another anchor")
     before = sgdm.fidelity
     sgdm.fidelity = experiment.fidelity or before
     try:

@@ -1,0 +1,140 @@
+"""The main job on the command line: a video with sound, the same for the same seed, or one sentence."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import wave
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from anchor_core.anchor.file import save_anchor
+from anchor_core.cli.main import main
+from anchor_core.motion.read import read_motion
+from anchor_core.video.read import read_audio, read_frames, read_info
+
+from ..anchor import models
+
+SHORT = ["--frames", "6", "--steps", "2", "--window-size", "4", "--overlap", "1", "--guidance-scale", "1"]
+
+
+def generate(*options: object) -> int:
+    return main(["generate", *(str(option) for option in options), *SHORT])
+
+
+def test_a_video_and_its_sheet(anchor_file: Path, motion_file: Path, tmp_path: Path) -> None:
+    out = tmp_path / "ada.mp4"
+    assert generate("--anchor", anchor_file, "--motion", motion_file, "--out", out) == 0
+    frames = list(read_frames(out))
+    assert len(frames) == 6
+    assert frames[0].shape == (48, 64, 3)
+    assert sorted(os.listdir(tmp_path)) == ["ada.mp4", "ada.png"]
+
+
+def test_settings_travel_in_the_file(anchor_file: Path, motion_file: Path, tmp_path: Path) -> None:
+    av = pytest.importorskip("av")
+    out = tmp_path / "ada.mp4"
+    generate("--anchor", anchor_file, "--motion", motion_file, "--out", out, "--seed", 11)
+    with av.open(str(out)) as container:
+        facts = json.loads(container.metadata["comment"])
+    assert facts["anchor"] == "Ada"
+    assert facts["settings"]["seed"] == 11
+    assert facts["settings"]["window_size"] == 4
+
+
+def test_the_same_seed_gives_the_same_frames(anchor_file: Path, motion_file: Path, tmp_path: Path) -> None:
+    videos = {}
+    for name, seed in (("a", 1), ("b", 1), ("c", 2)):
+        out = tmp_path / f"{name}.mp4"
+        generate("--anchor", anchor_file, "--motion", motion_file, "--seed", seed, "--out", out)
+        videos[name] = np.stack(list(read_frames(out)))
+    assert np.array_equal(videos["a"], videos["b"])
+    assert not np.array_equal(videos["a"], videos["c"])
+
+
+def test_real_motion_with_its_speech(anchor_file: Path, shared_data: Path, tmp_path: Path) -> None:
+    folder = shared_data / "talkshow"
+    out = tmp_path / "talk.mp4"
+    options = ("--motion", folder / "french.npy", "--audio", folder / "french.wav", "--out", out)
+    assert generate("--anchor", anchor_file, *options) == 0
+    waveform, rate = read_audio(out)
+    assert read_info(out).fps == 30
+    assert abs(waveform.shape[-1] / rate - 6 / 30) < 1 / 30
+
+
+def test_the_sound_starts_with_the_motion(anchor_file: Path, motion_file: Path, tmp_path: Path) -> None:
+    """A click at 1 s is heard in a part of the motion that begins there, and not in one from the start."""
+    rate, fps = 24000, read_motion(motion_file).fps
+    samples = np.zeros(2 * rate, np.int16)
+    samples[rate : rate + 480] = 20000
+    with wave.open(str(tmp_path / "click.wav"), "wb") as file:
+        file.setnchannels(1)
+        file.setsampwidth(2)
+        file.setframerate(rate)
+        file.writeframes(samples.tobytes())
+    loudest = []
+    for start in (0, round(fps)):
+        out = tmp_path / f"{start}.mp4"
+        files = ("--anchor", anchor_file, "--motion", motion_file, "--audio", tmp_path / "click.wav")
+        assert generate(*files, "--start", start, "--out", out) == 0
+        loudest.append(np.abs(read_audio(out)[0]).max())
+    assert loudest[0] < 0.05 < 0.3 < loudest[1]
+
+
+BAD = [
+    (["--motion", "missing.npy"], "missing.npy"),
+    (["--start", "100000"], "--start 100000 lies outside the motion's"),
+    (["--frames", "0"], "at least one frame is needed"),
+    (["--audio", "missing.wav"], "missing.wav"),
+    (["--overlap", "4"], "overlap"),
+    (["--schedule", "zigzag"], "zigzag"),
+    (["--scheduler", "magic"], "magic"),
+    (["--device", "abacus"], "--device abacus cannot be used here"),
+    (["--appearance", "missing.png"], "missing.png"),
+    (["--vae", "missing.safetensors"], "missing.safetensors"),
+]
+
+
+@pytest.mark.parametrize(("options", "words"), BAD, ids=[options[0] for options, _ in BAD])
+def test_bad_input_is_one_sentence_and_no_file(
+    options: list[str], words: str, anchor_file: Path, motion_file: Path, tmp_path: Path, capsys: Any
+) -> None:
+    files = ["--anchor", anchor_file, "--motion", motion_file, "--out", tmp_path / "x.mp4"]
+    assert main(["generate", *map(str, files), *SHORT, *options]) == 1
+    message = capsys.readouterr().err.strip().splitlines()[-1]
+    assert message.startswith("error: ")
+    assert words in message
+    assert os.listdir(tmp_path) == []
+
+
+MISSING = (("vae", "no VAE"), ("vision", "no vision tower"), ("reference", "no reference picture"))
+
+
+def test_a_missing_part_is_named(motion_file: Path, tmp_path: Path, capsys: Any) -> None:
+    for part, words in MISSING:
+        path = tmp_path / f"without_{part}.safetensors"
+        save_anchor(models.tiny_anchor(**{part: None}), path)
+        assert generate("--anchor", path, "--motion", motion_file, "--out", tmp_path / "x.mp4") == 1
+        assert words in capsys.readouterr().err
+    assert not (tmp_path / "x.mp4").exists()
+
+
+def test_ctrl_c_leaves_the_older_file(
+    anchor_file: Path, motion_file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    out = tmp_path / "ada.mp4"
+    shutil.copy(motion_file, out)
+    before = out.read_bytes()
+
+    def stop(*_: object, **__: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("anchor_core.video.sheet.save_sheet", stop)
+    monkeypatch.setattr("anchor_core.sgdm.vae.decode_frames", stop)
+    assert generate("--anchor", anchor_file, "--motion", motion_file, "--out", out) == 130
+    assert out.read_bytes() == before
+    assert os.listdir(tmp_path) == ["ada.mp4"]
