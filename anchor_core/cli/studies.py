@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from .options import DEMO_ANCHOR
+from .progress import step_bar
 
 
 def add_commands(commands: Any) -> None:
@@ -35,7 +36,7 @@ def run_train(args: argparse.Namespace) -> None:
     """Reproduce the shipped anchor."""
     from ..demo.recipe import train_demo_anchor
 
-    path = train_demo_anchor(args.out, seed=args.seed, quick=args.quick)
+    path = train_demo_anchor(args.out, seed=args.seed, quick=args.quick, step=step_bar)
     print(f"{path}: {path.stat().st_size / 1e6:.1f} MB")
 
 
@@ -43,4 +44,4 @@ def run_benchmark(args: argparse.Namespace) -> None:
     """Print the table."""
     from ..evaluation.benchmark import benchmark_demo
 
-    print(benchmark_demo(args.anchor, n_frames=args.frames, out=args.out))
+    print(benchmark_demo(args.anchor, n_frames=args.frames, out=args.out, step=step_bar))

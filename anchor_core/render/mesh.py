@@ -119,7 +119,7 @@ def _render_frame(
     """Image (H, W, 3), coverage (H, W) and depth (H, W) of points (V, 3)."""
     width, height = camera.size
     screen_xy, depth = project(points, camera)
-    picture = fragments(screen_xy, depth, faces, width, height, antialias=antialias)
+    picture = fragments(screen_xy, depth, faces, width, height, antialias=antialias, extrapolate=True)
     surface = interpolate(picture, faces, torch.cat([points, vertex_normals(points, faces)], dim=1)).T
     tx, ty, tz = camera.translation
     # The framebuffer rounds each sample, the resolve rounds their mean.

@@ -47,11 +47,13 @@ def render_motion(
     whose frames do not fit into memory see `render_chunks`. Raises AnchorError.
     """
     camera = fit_camera(camera or motion.camera, size)
-    done, frames = 0, None
+    done = 0
+    frames: MotionFrames | None = None
     for part in render_chunks(
         motion, body, camera, antialias=antialias, backend=backend, chunk=chunk, progress=progress
     ):
-        frames = frames or _empty_like(part, motion.n_frames)
+        if frames is None:
+            frames = _empty_like(part, motion.n_frames)
         for field in fields(part):
             getattr(frames, field.name)[done : done + len(part)] = getattr(part, field.name)
         done += len(part)

@@ -7,6 +7,7 @@ in another. Off-screen contexts need EGL (Linux); the torch backend needs none o
 from __future__ import annotations
 
 import os
+import sys
 from typing import Any
 
 import numpy as np
@@ -63,8 +64,12 @@ def render_opengl(
 
 
 def _load_pyrender() -> Any:
-    # Read by the first import of OpenGL in the process; a user's own choice stands.
-    os.environ.setdefault("PYOPENGL_PLATFORM", "egl")
+    if sys.platform == "darwin":
+        # A context off the main thread ends the whole process there, and hosts render in worker threads.
+        raise AnchorError("The renderer 'pyrender' does not work on macOS: use the renderer 'torch'.")
+    if sys.platform == "linux":
+        # Read by the first import of OpenGL in the process; a user's own choice stands.
+        os.environ.setdefault("PYOPENGL_PLATFORM", "egl")
     try:
         import pyrender
     except Exception as error:  # a missing system library shows up as any of several types

@@ -32,9 +32,8 @@ class Fragments:
     """One row per pair of a pixel and a face that is visible in it.
 
     pixel: (n,) int64, y * width + x. face: (n,) int64. barycentric: (n, 3) perspective-correct weights of the
-    face's corners at the pixel's centre; as in OpenGL some are negative where the centre is outside of the
-    face, see `inside`. weight: (n,) share of the pixel's samples that show the face, in (0, 1]; the weights of
-    a pixel add up to its coverage.
+    face's corners at the pixel's centre, with the sum 1. weight: (n,) share of the pixel's samples that show
+    the face, in (0, 1]; the weights of a pixel add up to its coverage.
     """
 
     pixel: Tensor
@@ -46,7 +45,7 @@ class Fragments:
         return len(self.pixel)
 
     def inside(self) -> Fragments:
-        """The same with barycentric weights in [0, 1]: for values that must not leave the range of the face's."""
+        """The same with barycentric weights in [0, 1]: values stay in the range of their face."""
         return replace(self, barycentric=_clamped(self.barycentric.T).T)
 
 
@@ -102,19 +101,22 @@ def fragments(
     *,
     antialias: bool = True,
     cull: bool = True,
+    extrapolate: bool = False,
 ) -> Fragments:
     """What is to be shaded: every visible (pixel, face) once. Arguments as in `rasterize`.
 
-    antialias: 4 samples per pixel, else the one at its centre.
+    antialias: 4 samples per pixel, else the one at its centre. extrapolate: continue a face to the centre of
+    a pixel that it covers only beside the centre, as OpenGL does: weights leave [0, 1] there.
     """
     samples = SAMPLES_4X if antialias else CENTER
     face_index = rasterize(screen_xy, depth, faces, width, height, samples, cull=cull)
-    return gather_fragments(face_index, screen_xy, depth, faces)
+    picture = gather_fragments(face_index, screen_xy, depth, faces)
+    return picture if extrapolate else picture.inside()
 
 
 @torch.no_grad()
 def gather_fragments(face_index: Tensor, screen_xy: Tensor, depth: Tensor, faces: Tensor) -> Fragments:
-    """The fragments of a face_index (S, H, W) that `rasterize` made of the same geometry."""
+    """The fragments, extrapolated, of a face_index (S, H, W) that `rasterize` made of the same geometry."""
     n_samples, _, width = face_index.shape
     flat = face_index.flatten(1)
     covered = (flat.amax(0) >= 0).nonzero()[:, 0]
@@ -140,7 +142,7 @@ def interpolate(picture: Fragments, faces: Tensor, values: Tensor) -> Tensor:
 def resolve(picture: Fragments, colors: Tensor, width: int, height: int) -> Tensor:
     """The picture (H, W, C) of colours (n, C): each pixel's fragments by their weights, on black."""
     canvas = colors.new_zeros(colors.shape[1], height * width)
-    canvas.index_add_(1, picture.pixel, colors.T * picture.weight)
+    canvas.index_add_(1, picture.pixel, colors.T * picture.weight.to(colors.dtype))
     return canvas.T.reshape(height, width, -1)
 
 

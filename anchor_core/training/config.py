@@ -85,8 +85,8 @@ class VAEConfig(LoopConfig):
     ema_decay: float = 0.99
     weight_decay: float = 0.0
     crop_size: int = 64
-    person_share: float = 0.6
-    whole_share: float = 0.25
+    person_share: float = 0.7
+    whole_share: float = 0.15
     whole_size: int = 0
     kl_weight: float = 1e-4
     gradient_weight: float = 0.5

@@ -47,7 +47,7 @@ class TrainingSet:
 
     pose: (N, 3, H, W) uint8 mesh renders; mean, deviation: (N, C, h, w) posterior of the scaled latents;
     reference: (R, 3, S, S) preprocessed pictures when the vision tower is trained too, (R, T, D) tokens when
-    it is frozen; which, clip: as in `Pictures`.
+    it is frozen; which, clip: as in `Pictures`; null: (1, T, D) tokens of no appearance, None for zeros.
     """
 
     pose: Tensor
@@ -56,6 +56,7 @@ class TrainingSet:
     reference: Tensor
     which: Tensor
     clip: Tensor
+    null: Tensor | None = None
 
     def starts(self, clip_length: int) -> Tensor:
         """First frames of all runs of `clip_length` frames that lie in one recording, int64."""

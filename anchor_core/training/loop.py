@@ -69,7 +69,7 @@ class Run:
     """Optimiser, average and generator of one training, and their checkpoint."""
 
     def __init__(self, network: nn.Module, config: LoopConfig, path: Path) -> None:
-        self.network = network.to(config.device).train()
+        self.network = network.to(config.device).train().requires_grad_(True)
         self.config = config
         self.path = path
         self.parameters = [parameter for parameter in network.parameters() if parameter.requires_grad]
@@ -171,7 +171,5 @@ def batch_indices(count: int, batch_size: int, step: int, seed: int) -> Tensor:
 
 
 def _permutation(count: int, seed: int, epoch: int) -> Tensor:
-    generator = torch.Generator("cpu").manual_seed(
-        hash((seed, epoch)) % 2**63
-    )  # ints hash the same everywhere
+    generator = torch.Generator("cpu").manual_seed((seed * 1_000_003 + epoch) % 2**63)
     return torch.randperm(count, generator=generator)

@@ -38,8 +38,7 @@ def train_sgdm(
 ) -> list[float]:
     """Train `sgdm` (and `vision` if the config says so) in place; returns the losses of the steps made now.
 
-    folder: of checkpoint and loss log; a training that was stopped goes on from there. The null
-    appearance is all zeros.
+    folder: of checkpoint and loss log; a training that was stopped goes on from there.
     """
     trained: Any = nn.ModuleDict({"sgdm": sgdm, **({"vision": vision} if config.train_vision else {})})
     # Convolutions of small networks are 1.4 times as fast in this layout, on the CPU too.
@@ -106,7 +105,8 @@ class DenoisingObjective:
         reference = self.data.reference[self.data.which[first_frames]].to(self.config.device)
         tokens = appearance_tokens(self.vision, reference) if self.config.train_vision else reference
         keep = torch.rand(len(tokens), 1, 1, generator=generator) >= self.config.null_probability
-        return tokens * keep.to(tokens)
+        null = torch.zeros(()) if self.data.null is None else self.data.null
+        return torch.where(keep.to(tokens.device), tokens, null.to(tokens))
 
 
 def prediction_target(prediction_type: str, latents: Tensor, noise: Tensor, alpha: Tensor) -> Tensor:

@@ -37,8 +37,8 @@ def new_sgdm():
 def training_set():
     """12 frames in two recordings whose latents are a coarse picture of their pose."""
     generator = torch.Generator().manual_seed(1)
-    coarse = torch.randint(0, 256, (12, 3, 4, 4), generator=generator, dtype=torch.uint8)
-    pose = coarse.repeat_interleave(4, dim=2).repeat_interleave(4, dim=3)  # 16 pixels
+    coarse = torch.randint(0, 256, (12, 3, 2, 2), generator=generator, dtype=torch.uint8)
+    pose = coarse.repeat_interleave(8, dim=2).repeat_interleave(8, dim=3)  # 16 pixels
     small = pose[:, :, ::2, ::2].float() / 127.5 - 1  # 8 latents
     mean = torch.cat([small, small[:, :1]], dim=1) * 1.5
     return TrainingSet(

@@ -1,0 +1,127 @@
+"""What every node promises: ids that never change, words at every socket, help pages that tell the same."""
+
+from __future__ import annotations
+
+import inspect
+import json
+from pathlib import Path
+from typing import Any
+
+from .stand_in_host import ROOT
+
+DOCS = ROOT / "nodes" / "web" / "docs"
+IDS = [
+    "LoadAnchorSGDM",
+    "LoadSMPLXMotion",
+    "RenderSMPLXMesh",
+    "AppearanceCLIPEncode",
+    "OverlappedTemporalSampler",
+    "AnchorWindowPlan",
+]
+WIDGETS = {"INT", "FLOAT", "BOOLEAN", "COMBO"}
+
+
+def _rows(table: str) -> list[list[str]]:
+    """The cells of a Markdown table whose first column is a name in backticks."""
+    cells = ([cell.strip() for cell in line.strip("|").split("|")] for line in table.splitlines())
+    return [row for row in cells if row[0].startswith("`") and len(row) > 1]
+
+
+def _sections(node_id: str) -> tuple[dict[str, str], list[str]]:
+    """{input: default} and [output] of a help page's tables."""
+    inputs, outputs = (DOCS / node_id / "en.md").read_text().split("| output |")
+    return (
+        {name.strip("`"): default.strip("`") for name, default, _ in _rows(inputs)},
+        [name.strip("`") for name, _ in _rows(outputs)],
+    )
+
+
+def test_ids_are_those_that_workflows_hold(node_classes: list[Any]) -> None:
+    assert [node.define_schema().node_id for node in node_classes] == IDS
+
+
+def test_every_node_and_socket_is_described(node_classes: list[Any]) -> None:
+    for node in node_classes:
+        schema = node.define_schema()
+        assert len(schema.description) > 60, schema.node_id
+        assert schema.display_name
+        for end in (*schema.inputs, *schema.outputs):
+            assert end.tooltip, f"{schema.node_id}.{end.id or end.display_name}"
+            assert len(end.tooltip) > 20, end.tooltip
+
+
+def test_numbers_have_limits_and_defaults_inside_of_them(node_classes: list[Any]) -> None:
+    for node in node_classes:
+        for widget in node.define_schema().inputs:
+            if widget.io_type in ("INT", "FLOAT"):
+                assert widget.min <= widget.default <= widget.max, widget.id
+            if widget.io_type == "COMBO":
+                assert widget.default is None or widget.default in widget.options, widget.id
+
+
+def test_execute_takes_exactly_the_inputs(node_classes: list[Any]) -> None:
+    for node in node_classes:
+        parameters = inspect.signature(node.execute).parameters
+        names = {widget.id for widget in node.define_schema().inputs}
+        named = {name for name, p in parameters.items() if p.kind is not p.VAR_KEYWORD}
+        assert named <= names, node
+        assert named == names or "widgets" in parameters, node
+
+
+def test_nodes_are_thin(node_classes: list[Any]) -> None:
+    for node in node_classes:
+        lines = inspect.getsource(node.execute).split('"""')[-1].strip().splitlines()
+        assert len(lines) <= 25, f"{node.__name__}.execute has {len(lines)} lines"
+
+
+def test_defaults_come_from_the_core(nodes: Any, node_classes: list[Any]) -> None:
+    from anchor_core.sampling.sampler import SamplerSettings
+
+    plan = {
+        widget.id: widget.default
+        for widget in node_classes[IDS.index("AnchorWindowPlan")].define_schema().inputs
+    }
+    for name in ("window_size", "overlap", "schedule", "weighting"):
+        assert plan[name] == getattr(SamplerSettings, name)
+
+
+def test_help_pages_list_the_same_inputs_outputs_and_defaults(node_classes: list[Any]) -> None:
+    for node in node_classes:
+        schema = node.define_schema()
+        inputs, outputs = _sections(schema.node_id)
+        assert set(inputs) == {widget.id for widget in schema.inputs}, schema.node_id
+        assert outputs == [end.display_name for end in schema.outputs], schema.node_id
+        for widget in schema.inputs:
+            if widget.io_type in WIDGETS:
+                default = widget.options[0] if widget.default is None else widget.default
+                assert inputs[widget.id].lower() == str(default).lower(), f"{schema.node_id}.{widget.id}"
+
+
+def test_advanced_inputs_are_marked_for_hosts_that_know_the_word(node_classes: list[Any]) -> None:
+    sampler = node_classes[IDS.index("OverlappedTemporalSampler")].define_schema()
+    marked = {widget.id for widget in sampler.inputs if widget.extra_dict}
+    assert marked == {"shared_noise", "condition_start", "condition_end", "fidelity"}
+
+
+def test_schemas_hold_no_field_that_the_oldest_host_refuses(node_classes: list[Any]) -> None:
+    for node in node_classes:
+        assert not hasattr(node.define_schema(), "search_aliases")
+
+
+def test_the_workflow_uses_every_node_with_as_many_values_as_it_has_widgets(node_classes: list[Any]) -> None:
+    schemas = {node.define_schema().node_id: node.define_schema() for node in node_classes}
+    for path in sorted((ROOT / "workflows").glob("*.json")):
+        placed = {node["type"]: node for node in json.loads(path.read_text())["nodes"]}
+        for node_id in set(schemas) & set(placed):
+            widgets = [widget for widget in schemas[node_id].inputs if widget.io_type in WIDGETS]
+            controls = sum(bool(widget.given.get("control_after_generate")) for widget in widgets)
+            assert len(placed[node_id]["widgets_values"]) == len(widgets) + controls, node_id
+        assert set(schemas) <= set(placed), path.name
+
+
+def test_a_workflow_has_a_note_and_a_picture() -> None:
+    paths = sorted((ROOT / "workflows").glob("*.json"))
+    assert paths
+    for path in paths:
+        assert any(node["type"] == "MarkdownNote" for node in json.loads(path.read_text())["nodes"])
+        assert Path(path).with_suffix(".jpg").is_file(), f"{path.stem} has no thumbnail"
