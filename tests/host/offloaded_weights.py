@@ -1,7 +1,8 @@
 """Run inside ComfyUI's own Python: does the demo anchor compute with weights that the host left elsewhere?
 
-Under --lowvram and --novram weights stay on the CPU and are cast for every call. Without a GPU the same cast
-is seen with another number type: weights in bfloat16, inputs in float32. Prints one JSON object.
+Under --lowvram and --novram weights stay on the CPU and are cast for every call. Without a GPU, two things
+show the same: weights in bfloat16 with inputs in float32 (the numbers), and inputs on the "meta" device,
+where any weight that is not cast raises (the places). Prints one JSON object.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ import comfy.options  # noqa: E402
 
 comfy.options.enable_args_parsing()
 
+import comfy.model_patcher  # noqa: E402
 import torch  # noqa: E402
 
 
@@ -45,13 +47,24 @@ def stuck_layers(network: torch.nn.Module, host: Any) -> list[str]:
 
 
 @torch.inference_mode()
-def predict(body: Any, frames: int) -> torch.Tensor:
+def predict(body: Any, frames: int, device: str = "cpu") -> torch.Tensor:
     """One prediction for a window of `frames`."""
     generator = torch.Generator().manual_seed(0)
-    draw = lambda *shape: torch.randn(shape, generator=generator)  # noqa: E731
+    draw = lambda *shape: torch.randn(shape, generator=generator).to(device)  # noqa: E731
     pose = body.embed_pose(draw(frames, 3, 64, 64).sigmoid())
     latents = draw(1, frames, body.latent_channels, 8, 8)
-    return body(latents, torch.tensor(500), draw(1, 17, body.appearance_width), pose[None], 1.0)
+    return body(
+        latents, torch.tensor(500, device=device), draw(1, 17, body.appearance_width), pose[None], 1.0
+    )
+
+
+def offloaded_share(host: Any, body: Any, budget: float) -> float:
+    """Share of the weights left on the CPU within `budget` bytes on the device; a prediction works then."""
+    patcher = comfy.model_patcher.ModelPatcher(body, torch.device("meta"), torch.device("cpu"))
+    patcher.partially_load(torch.device("meta"), budget)
+    predict(body, 3, "meta")
+    weights = list(body.parameters())
+    return sum(weight.device.type == "cpu" for weight in weights) / len(weights)
 
 
 def main() -> None:
@@ -80,6 +93,9 @@ def main() -> None:
         "body": max(float((predict(plain.body, n) - predict(managed.body, n)).abs().max()) for n in (1, 3)),
         "vae": float((wanted - got).abs().max()),
     }
+    size = sum(weight.nbytes for weight in managed.body.parameters())
+    facts["novram"] = offloaded_share(host, managed.body, 0.1)
+    facts["lowvram"] = offloaded_share(host, managed.body, size / 2)
     print(json.dumps(facts))
 
 

@@ -45,3 +45,8 @@ def test_no_layer_needs_its_weights_on_the_device(facts: dict[str, Any]) -> None
 def test_weights_of_another_type_give_the_same_prediction(facts: dict[str, Any]) -> None:
     assert facts["body"] < 1e-5
     assert facts["vae"] < 1e-5
+
+
+def test_the_network_runs_with_its_weights_half_or_all_on_the_cpu(facts: dict[str, Any]) -> None:
+    assert facts["novram"] == 1
+    assert 0 < facts["lowvram"] < 1

@@ -62,7 +62,7 @@ def test_the_video_has_every_frame_and_shows_something(
     assert len(frames) == edited()["3"]["inputs"]["n_frames"] == len(mesh)
     assert frames.shape[1] == frames.shape[2] > 64
     assert frames.std() > 5, "the frames are empty"
-    assert not np.array_equal(frames[0], frames[-1]), "nothing moves"
+    assert (frames[1:] != frames[:-1]).any(), "nothing moves"
 
 
 def test_nothing_runs_again_when_nothing_changed(

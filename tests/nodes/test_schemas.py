@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -19,20 +20,15 @@ IDS = [
     "AnchorWindowPlan",
 ]
 WIDGETS = {"INT", "FLOAT", "BOOLEAN", "COMBO"}
-
-
-def _rows(table: str) -> list[list[str]]:
-    """The cells of a Markdown table whose first column is a name in backticks."""
-    cells = ([cell.strip() for cell in line.strip("|").split("|")] for line in table.splitlines())
-    return [row for row in cells if row[0].startswith("`") and len(row) > 1]
+_ITEM = re.compile(r"^- \*\*(\w+)\*\*(?: \(([^)]*)\))?: ", re.M)
 
 
 def _sections(node_id: str) -> tuple[dict[str, str], list[str]]:
-    """{input: default} and [output] of a help page's tables."""
-    inputs, outputs = (DOCS / node_id / "en.md").read_text().split("| output |")
+    """{input: default} and [output] of a help page: `- **name** (default): meaning`."""
+    inputs, outputs = (DOCS / node_id / "en.md").read_text().split("## Outputs")
     return (
-        {name.strip("`"): default.strip("`") for name, default, _ in _rows(inputs)},
-        [name.strip("`") for name, _ in _rows(outputs)],
+        {name: default or "" for name, default in _ITEM.findall(inputs)},
+        [name for name, _ in _ITEM.findall(outputs)],
     )
 
 

@@ -1,0 +1,30 @@
+"""The ComfyUI nodes: one file per step that an artist takes, in the order of the pipeline."""
+
+from __future__ import annotations
+
+from comfy_api.latest import ComfyExtension, io
+
+from . import _host
+from .appearance_clip_encode import AppearanceCLIPEncode
+from .load_anchor_sgdm import LoadAnchorSGDM
+from .load_smplx_motion import LoadSMPLXMotion
+from .overlapped_temporal_sampler import OverlappedTemporalSampler
+from .render_smplx_mesh import RenderSMPLXMesh
+from .window_plan import AnchorWindowPlan
+
+_host.register_model_folders()
+
+
+class AnchorExtension(ComfyExtension):
+    """What ComfyUI asks for the nodes of this pack."""
+
+    async def get_node_list(self) -> list[type[io.ComfyNode]]:
+        """The nodes; their ids stand in saved workflows and never change."""
+        return [
+            LoadAnchorSGDM,
+            LoadSMPLXMotion,
+            RenderSMPLXMesh,
+            AppearanceCLIPEncode,
+            OverlappedTemporalSampler,
+            AnchorWindowPlan,
+        ]

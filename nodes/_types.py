@@ -1,0 +1,43 @@
+"""Socket types of the pack, and the few things that every schema uses."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, fields
+from typing import Any
+
+import torch
+from comfy_api.latest import io
+
+AnchorSocket = io.Custom("ANCHOR_SGDM")
+"""`_host.LoadedAnchor`: a person's networks, in the care of ComfyUI's model management."""
+MotionSocket = io.Custom("SMPLX_MOTION")
+"""`anchor_core.motion.Motion`."""
+LandmarksSocket = io.Custom("SMPLX_LANDMARKS")
+"""`Landmarks`."""
+
+CATEGORY = "Anchor Avatar Studio"
+
+_SCHEMA_FIELDS = {field.name for field in fields(io.Schema)}
+
+
+@dataclass(frozen=True)
+class Landmarks:
+    """Where the mesh's face is.
+
+    points: (F, 68, 3), x px, y px, depth m; size: width and height of the frames.
+    """
+
+    points: torch.Tensor
+    size: tuple[int, int]
+
+
+def schema(**given: Any) -> io.Schema:
+    """An `io.Schema` in our category, without the fields that this ComfyUI does not know yet."""
+    given.setdefault("category", CATEGORY)
+    return io.Schema(**{name: value for name, value in given.items() if name in _SCHEMA_FIELDS})
+
+
+def advanced(widget: io.Input) -> io.Input:
+    """Put an input behind the "advanced" toggle; hosts that have none show it with the others."""
+    widget.extra_dict = {**(widget.extra_dict or {}), "advanced": True}
+    return widget
