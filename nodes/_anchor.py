@@ -60,8 +60,7 @@ class LoadedAnchor:
             given += f" (no multiple of {self.body.pose_stride})"
         raise AnchorError(
             f"{given} and the anchor '{self.card.name}' was trained at {width} x {height}: connect the "
-            "anchor to "
-            "'Render SMPL-X Mesh' and leave its width and height at 0, or resize the frames"
+            "anchor to 'Render SMPL-X Mesh' and leave its width and height at 0, or resize the frames"
         )
 
     def tokens_of(self, conditioning: list[list[Any]] | None, name: str) -> torch.Tensor:
@@ -83,6 +82,6 @@ class LoadedAnchor:
         if tokens.ndim != 3 or tokens.shape[-1] != width:
             raise AnchorError(
                 f"{name} has tokens {tokens.shape[-1]} wide and the anchor '{self.card.name}' needs "
-                f"{width}: encode "
-                "the picture with 'Appearance CLIP Encode' and this anchor, without another clip_vision"
+                f"{width}: encode the picture with 'Appearance CLIP Encode' and this anchor, without another "
+                "clip_vision"
             )

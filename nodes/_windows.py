@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from comfy_api.latest import io
 
-from ..anchor_core.sampling.windows import SCHEDULES, WEIGHTINGS
+from ..anchor_core.errors import AnchorError
+from ..anchor_core.sampling.windows import SCHEDULES, WEIGHTINGS, check_windows
 
 _MAX_FRAMES = 4096
 
@@ -60,11 +61,10 @@ def refused_windows(window_size: int | None, overlap: int | None) -> str | None:
     """Why these two make no plan, or None; values that come over a link (None) are checked on execution."""
     if window_size is None or overlap is None or window_size == 0:
         return None
-    if overlap >= window_size:
-        return (
-            f"overlap {overlap} is not smaller than window_size {window_size}: "
-            f"choose an overlap from 0 to {max(window_size - 1, 0)}"
-        )
-    if not 0 < window_size <= _MAX_FRAMES:
+    if window_size > _MAX_FRAMES:  # the host no longer checks a range whose input is checked here
         return f"window_size is {window_size}: choose 1 to {_MAX_FRAMES} frames"
+    try:
+        check_windows(window_size, max(overlap, 0))
+    except AnchorError as error:
+        return str(error)
     return None
