@@ -20,6 +20,28 @@ from .window import Window
 AttentionFunction = Callable[[torch.Tensor, torch.Tensor, torch.Tensor], torch.Tensor]
 """(query, key, value), each (B, heads, tokens, head channels), to the same shape as the query."""
 
+_MOST_SCORES = 2**27
+"""Scores that are held at once where no kernel avoids holding them: 256 MB in half precision."""
+
+
+def window_attention(query: torch.Tensor, key: torch.Tensor, value: torch.Tensor) -> torch.Tensor:
+    """torch's attention, (B, heads, tokens, c); on Apple's GPUs the queries take turns.
+
+    There torch holds all scores: 16 frames of 64 x 64 tokens would need 137 GB in half precision.
+    """
+    if query.device.type != "mps":
+        return functional.scaled_dot_product_attention(query, key, value)
+    return sliced_attention(query, key, value)
+
+
+def sliced_attention(
+    query: torch.Tensor, key: torch.Tensor, value: torch.Tensor, most_scores: int = _MOST_SCORES
+) -> torch.Tensor:
+    """The same attention with at most `most_scores` scores at a time; queries do not depend on each other."""
+    scores_per_query = query.shape[0] * query.shape[1] * key.shape[2]
+    parts = query.split(max(1, most_scores // scores_per_query), dim=2)
+    return torch.cat([functional.scaled_dot_product_attention(part, key, value) for part in parts], dim=2)
+
 
 class WindowAttention:
     """Attention processor of diffusers that sees the frames of a window as one sequence of tokens.
@@ -31,7 +53,7 @@ class WindowAttention:
     def __init__(self, window: Window, across_frames: bool) -> None:
         self.window = window
         self.across_frames = across_frames
-        self.attention: AttentionFunction = functional.scaled_dot_product_attention
+        self.attention: AttentionFunction = window_attention
 
     def __call__(
         self,

@@ -6,15 +6,13 @@ Scale and shift of the latents come from the config of the autoencoder; the publ
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from typing import Any
 
 import torch
 
 from ..errors import AnchorError
-
-Progress = Callable[[int, int, Any], None]
-"""Called with frames done, frames in all, the newest frame (H, W, 3) uint8 or None; may raise to stop."""
+from ..progress import Progress
 
 
 @torch.no_grad()

@@ -12,6 +12,7 @@ import torch
 from torch.nn import functional
 
 from anchor_core.errors import AnchorError
+from anchor_core.sgdm.attention import sliced_attention
 from anchor_core.sgdm.network import SGDM, build_sgdm
 
 MakeSGDM = Callable[..., SGDM]
@@ -217,6 +218,14 @@ def test_host_attention_is_used_everywhere(make_sgdm: MakeSGDM) -> None:
     assert own == [(6, 64), (6, 16), (2, 192), (2, 48), (2, 192), (2, 192)]
     across = {query[2] for query, key in shapes if key[2] == 5}
     assert across == {192, 48}
+
+
+@pytest.mark.parametrize("most_scores", [1, 1000, 10**9])
+def test_sliced_attention_is_attention(most_scores: int) -> None:
+    query, key, value = (torch.randn(2, 3, tokens, 4, dtype=torch.float64) for tokens in (37, 50, 50))
+    whole = functional.scaled_dot_product_attention(query, key, value)
+    sliced = sliced_attention(query, key, value, most_scores)
+    torch.testing.assert_close(sliced, whole, rtol=1e-12, atol=1e-12)
 
 
 def test_copies_are_independent(make_sgdm: MakeSGDM) -> None:
