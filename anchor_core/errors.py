@@ -2,9 +2,18 @@
 
 from __future__ import annotations
 
+_START, _END = 500, 200  # characters of a longer message that are kept: what was given, and what to do
+
 
 class AnchorError(ValueError):
     """Bad input, found at the border.
 
-    The message is one clear sentence for a person: what was given, what is needed, what to do.
+    The message is one clear sentence for a person: what was given, what is needed, what to do. It is kept on
+    one line and short whatever is quoted in it, because names and reasons come out of files of strangers.
     """
+
+    def __init__(self, message: str) -> None:
+        line = "".join(c if c.isprintable() else "?" for c in " ".join(message.split()))
+        if len(line) > _START + _END:
+            line = f"{line[:_START]} ... {line[-_END:]}"
+        super().__init__(line)

@@ -8,8 +8,11 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from .errors import AnchorError
+
 ASSETS = Path(__file__).parent / "assets"
 """Folder of the files that ship with the pack (stand-in body, demo anchor, demo motion)."""
+_LONGEST_NAME = 255  # bytes, on every common file system
 
 
 @contextmanager
@@ -18,14 +21,37 @@ def atomic_path(path: str | os.PathLike[str]) -> Iterator[Path]:
 
     The temporary name keeps the suffix (writers choose the format by it). On any error, Ctrl-C
     included, the temporary file is removed and a file that already was under the final name stays as it was.
+    Raises AnchorError where nothing can be written.
     """
+    check_writable(path)
     final = Path(path)
-    final.parent.mkdir(parents=True, exist_ok=True)
     # A name of our own, not mkstemp's file: its mode 0600 would stay with the final file.
-    partial = final.parent / f".{final.stem}.{secrets.token_hex(4)}{final.suffix}"
+    partial = final.parent / f".{final.stem[:32]}.{secrets.token_hex(4)}{final.suffix}"
     try:
+        final.parent.mkdir(parents=True, exist_ok=True)
         yield partial
         os.replace(partial, final)
-    except BaseException:
+    except BaseException as error:
         partial.unlink(missing_ok=True)
+        if isinstance(error, OSError):
+            raise AnchorError(
+                f"{final} cannot be written ({error.strerror or error}): free space, or choose another."
+            ) from error
         raise
+
+
+def check_writable(path: str | os.PathLike[str]) -> None:
+    """Raise AnchorError unless a file can be written here: to be asked before hours of work."""
+    final = Path(path).absolute()
+    folder = next(parent for parent in final.parents if os.path.exists(parent))
+    if os.path.isdir(final):
+        why = "a folder has this name"
+    elif not os.path.isdir(folder):
+        why = f"{folder} is no folder"
+    elif not os.access(folder, os.W_OK):
+        why = f"{folder} may not be written in"
+    elif len(os.fsencode(final.name)) > _LONGEST_NAME:
+        why = f"the name is longer than {_LONGEST_NAME} bytes"
+    else:
+        return
+    raise AnchorError(f"{path} cannot be written ({why}): choose another file name.")

@@ -1,6 +1,7 @@
 """From a motion to a video of an anchor: the chain of all steps, as the command line runs it.
 
-motion -> body -> mesh render -> appearance tokens -> overlapped temporal denoising -> decode -> video
+reference picture -> appearance tokens, motion -> body -> mesh render,
+both -> overlapped temporal denoising -> decode -> video
 (Make-Your-Anchor, Huang et al., CVPR 2024, section 3). Each step is one public call of its own module;
 this module only hands the results on, so that a graph of nodes does the same with the same calls.
 """
@@ -8,11 +9,9 @@ this module only hands the results on, so that a graph of nodes does the same wi
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
-from contextlib import AbstractContextManager
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
@@ -21,13 +20,16 @@ from .anchor.file import Anchor
 from .body.model import BodyModel
 from .errors import AnchorError
 from .motion.motion import Motion
-from .render.mesh import Backend
+from .progress import StepFactory
+from .render.mesh import Backend, to_bytes
+from .sampling.conditioning import Conditioning
 from .sampling.sampler import SamplerSettings
+
+if TYPE_CHECKING:
+    from .sgdm.network import SGDM
 
 Audio = tuple[np.ndarray, int]
 """Waveform (C, T) and its samples per second."""
-StepProgress = Callable[[int, int, Any], None]
-StepFactory = Callable[[str, str], AbstractContextManager[StepProgress]]
 
 
 @dataclass(frozen=True)
@@ -59,12 +61,17 @@ def film(
 ) -> Take:
     """Run every step from the motion to the frames.
 
-    step(name, unit) gives a context manager whose value takes (done, total, preview).
-    Raises AnchorError where the anchor lacks a part that is needed.
+    Raises AnchorError where the anchor lacks a part that is needed: before the work, which may take hours.
     """
+    from .anchor.use import appearance_tokens
+
+    _body_of(scene.anchor)
+    _vae_of(scene.anchor)
+    appearance, null = appearance_tokens(scene.anchor, scene.appearance, device)
     mesh = render_scene(scene, step)
-    latents = denoise_scene(scene, mesh, settings, step, device, dtype)
-    frames = decode_scene(scene.anchor, latents, step, device, dtype)
+    conditioning = Conditioning(mesh, appearance, null)
+    latents = denoise(scene.anchor, conditioning, settings, step, device, dtype)
+    frames = decode(scene.anchor, latents, step, device, dtype)
     return Take(to_bytes(mesh), to_bytes(frames), scene.motion.fps, settings)
 
 
@@ -79,36 +86,27 @@ def render_scene(scene: Scene, step: StepFactory) -> torch.Tensor:
     return rendered.image
 
 
-def denoise_scene(
-    scene: Scene,
-    mesh: torch.Tensor,
+def denoise(
+    anchor: Anchor,
+    conditioning: Conditioning,
     settings: SamplerSettings,
     step: StepFactory,
     device: torch.device,
     dtype: torch.dtype,
 ) -> torch.Tensor:
     """Latents of the clip, (F, C, h, w) float32 on the CPU."""
-    from .anchor.use import appearance_tokens, noise_schedule
-    from .sampling.sampler import sample_latents
+    from .anchor.use import noise_schedule
+    from .sampling.sampler import sample
 
-    anchor = scene.anchor
-    if anchor.body is None:
-        raise AnchorError(
-            f"the anchor '{anchor.card.name}' holds no body network; one is needed to make a video;"
-            " choose an anchor that was trained for the body"
-        )
-    appearance, null = appearance_tokens(anchor, scene.appearance, device)
-    anchor.body.to(device=device, dtype=dtype).eval()
+    body = _body_of(anchor).eval()
     with step("denoising", " windows") as bar:
 
         def count(index: int, window: int, n_steps: int, n_windows: int, _: object) -> None:
             bar(index * n_windows + window + 1, n_steps * n_windows, None)
 
-        return sample_latents(
-            anchor.body,
-            mesh,
-            appearance,
-            null,
+        return sample(
+            body,
+            conditioning,
             settings,
             noise_schedule(anchor.card),
             device=device,
@@ -117,21 +115,17 @@ def denoise_scene(
         )
 
 
-def decode_scene(
+def decode(
     anchor: Anchor, latents: torch.Tensor, step: StepFactory, device: torch.device, dtype: torch.dtype
 ) -> torch.Tensor:
     """Frames from latents: (F, H, W, 3) float32 in [0, 1]."""
     from .sgdm.vae import decode_frames
 
-    if anchor.vae is None:
-        raise AnchorError(
-            f"the anchor '{anchor.card.name}' holds no VAE; one is needed to decode its latents;"
-            " pass --vae with an SD1.5 checkpoint or VAE file"
-        )
+    vae = _vae_of(anchor)
     # torch's own `to`: the one of diffusers warns about an empty list of modules
-    torch.nn.Module.to(anchor.vae, device=device, dtype=dtype)
+    torch.nn.Module.to(vae, device=device, dtype=dtype)
     with step("decoding", " frames") as bar:
-        return decode_frames(anchor.vae, latents, progress=bar)
+        return decode_frames(vae, latents, progress=bar)
 
 
 def save_take(take: Take, path: Path, audio: Audio | None, facts: dict[str, Any]) -> Path:
@@ -149,6 +143,19 @@ def save_take(take: Take, path: Path, audio: Audio | None, facts: dict[str, Any]
     return sheet
 
 
-def to_bytes(images: torch.Tensor) -> np.ndarray:
-    """[0, 1] floats to uint8, rounded to the nearest level."""
-    return images.clamp(0, 1).mul(255).round().to(torch.uint8).cpu().numpy()
+def _body_of(anchor: Anchor) -> SGDM:
+    if anchor.body is None:
+        raise AnchorError(
+            f"the anchor '{anchor.card.name}' holds no body network; one is needed to make a video;"
+            " choose an anchor that was trained for the body"
+        )
+    return anchor.body
+
+
+def _vae_of(anchor: Anchor) -> Any:
+    if anchor.vae is None:
+        raise AnchorError(
+            f"the anchor '{anchor.card.name}' holds no VAE; one is needed to decode its latents;"
+            " pass --vae with an SD1.5 checkpoint or VAE file"
+        )
+    return anchor.vae

@@ -199,7 +199,7 @@ def _names(part: BasePart, source: TensorFile | Header) -> dict[str, str]:
 
 
 def _file_of(part: BasePart, path: Path) -> Path:
-    if not path.is_dir():
+    if not os.path.isdir(path):
         return path
     for folder in (path, path / part.subfolder):
         for name in _WEIGHT_NAMES:

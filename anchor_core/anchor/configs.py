@@ -8,7 +8,6 @@ are not listed must have their default value; otherwise the network would silent
 from __future__ import annotations
 
 import inspect
-import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -47,7 +46,7 @@ def _whole(low: int, high: int) -> Rule:
 
 def _number(low: float, high: float) -> Rule:
     return Rule(
-        lambda v: type(v) in (int, float) and math.isfinite(v) and low <= v <= high,
+        lambda v: type(v) in (int, float) and low <= v <= high,  # nan lies in no range
         f"a number from {low:g} to {high:g}",
     )
 
@@ -90,7 +89,7 @@ _DENOISER: dict[str, Rule] = {
     "upcast_attention": _either(_FLAG, _NONE),
     "flip_sin_to_cos": _FLAG,
     "freq_shift": _number(0, 1),
-    "downsample_padding": _whole(0, 2),
+    "downsample_padding": _whole(0, 1),
     "mid_block_scale_factor": _number(0, 100),
 }
 _CLIP: dict[str, Rule] = {
@@ -254,13 +253,22 @@ def build_empty(kind: NetworkKind, config: Config) -> nn.Module:
 
     config: of `clean_config`.
     """
-    with torch.device("meta"):
-        if kind.library == "diffusers":
-            return _network_class(kind)(**config)
-        import transformers
+    try:
+        with torch.device("meta"):
+            return _build(kind, config)
+    except Exception as error:  # numbers that are fine alone and impossible together fail anywhere
+        raise AnchorError(
+            f"A {kind.name} of this config cannot be built ({error}): use the config of these weights."
+        ) from error
 
-        config_class = {"CLIPVisionModel": "CLIPVisionConfig", "CLIPTextModel": "CLIPTextConfig"}[kind.name]
-        return _network_class(kind)(getattr(transformers, config_class)(**config))
+
+def _build(kind: NetworkKind, config: Config) -> Any:
+    if kind.library == "diffusers":
+        return _network_class(kind)(**config)
+    import transformers
+
+    config_class = {"CLIPVisionModel": "CLIPVisionConfig", "CLIPTextModel": "CLIPTextConfig"}[kind.name]
+    return _network_class(kind)(getattr(transformers, config_class)(**config))
 
 
 def read_config(kind: NetworkKind, network: Any) -> Config:

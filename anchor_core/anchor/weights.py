@@ -23,7 +23,6 @@ from torch import Tensor, nn
 
 from ..errors import AnchorError
 
-SAFETENSORS = ".safetensors"
 PICKLES = (".bin", ".pt", ".pth", ".ckpt")
 _MAX_HEADER = 16 * 2**20  # bytes; the largest honest header (body and face of SD1.5 size) has 0.3 MB
 _SHOWN = 4  # names of wrong keys that a message lists
@@ -75,7 +74,7 @@ def read_header(path: str | os.PathLike[str]) -> Header:
         metadata = {str(k): str(v) for k, v in entries.pop("__metadata__", {}).items()}
         shapes = {name: tuple(int(side) for side in entry["shape"]) for name, entry in entries.items()}
         end = max((int(entry["data_offsets"][1]) for entry in entries.values()), default=0)
-    except (ValueError, TypeError, KeyError, IndexError, AttributeError, RecursionError):
+    except (ValueError, TypeError, LookupError, AttributeError, ArithmeticError, RecursionError):
         raise AnchorError(_foreign(path, start + raw[:56], size)) from None
     _check_length(path, size, expected=8 + length + end)
     return Header(metadata, shapes)
@@ -84,9 +83,9 @@ def read_header(path: str | os.PathLike[str]) -> Header:
 def check_file(path: str | os.PathLike[str]) -> Path:
     """The path, if a file lies there; AnchorError otherwise."""
     path = Path(path)
-    if path.is_dir():
+    if os.path.isdir(path):
         raise AnchorError(f"{path} is a folder: name the weight file itself.")
-    if not path.is_file():
+    if not os.path.isfile(path):
         raise AnchorError(f"There is no file {path}: check the name and the folder.")
     return path
 
@@ -170,12 +169,22 @@ def fill(
         _check_shape(names[name], source.shapes[names[name]], tuple(shape), source, what)
     # A copy, not the file's memory map: the file can be replaced or cut while the network lives.
     state = {
-        own: source.read(names[name]).reshape(shape).to(dtype, copy=True)
+        own: _read_floats(source, names[name], what).reshape(shape).to(dtype, copy=True)
         for name, (own, shape) in expected.items()
     }
     model.load_state_dict(state, strict=True, assign=True)
     _restore_buffers(model)
     model.eval().requires_grad_(False)
+
+
+def _read_floats(source: TensorFile, name: str, what: str) -> Tensor:
+    tensor = source.read(name)
+    if not tensor.is_floating_point():
+        raise AnchorError(
+            f"{source.path.name} does not fit {what}: {name} holds {tensor.dtype}, needed are floats. "
+            "Download or save it again."
+        )
+    return tensor
 
 
 def _check_names(expected: set[str], given: set[str], source: TensorFile, what: str) -> None:

@@ -13,8 +13,8 @@ import numpy as np
 
 from ..errors import AnchorError
 from ..motion.archive import archive_keys, read_archive
+from ..motion.motion import N_JOINTS
 
-N_JOINTS = 55
 HAND_WIDTH = 45
 # key: shape; V is the number of vertices, T of faces, None anything.
 _SHAPES: dict[str, tuple[str | int | None, ...]] = {
@@ -50,7 +50,7 @@ def is_body_file(path: str | os.PathLike[str]) -> bool:
 def read_body_arrays(path: str | os.PathLike[str]) -> dict[str, np.ndarray]:
     """The checked arrays of an SMPL-X .npz; an AnchorError of one sentence says what is wrong with it."""
     name = Path(path).name
-    if not Path(path).is_file():
+    if not os.path.isfile(path):
         raise AnchorError(f"There is no body model {Path(path)}: check the path, or use the stand-in.")
     present = set(archive_keys(path))
     missing = [key for key in _SHAPES if key not in present]
@@ -73,6 +73,9 @@ def check_body_arrays(arrays: Mapping[str, np.ndarray]) -> None:
     for key, shape in {**_SHAPES, **_OPTIONAL_SHAPES}.items():
         if key in arrays:
             _check_array(key, arrays[key], [sizes.get(n) if isinstance(n, str) else n for n in shape])
+    names = arrays.get(_NAMES)
+    if names is not None and (names.ndim != 1 or names.dtype.kind != "U"):
+        raise AnchorError(f"'{_NAMES}' is not a list of names: use another file.")
     limits = {"f": sizes["V"], "lmk_faces_idx": sizes["T"], "dynamic_lmk_faces_idx": sizes["T"]}
     for key, limit in limits.items():
         if not arrays["f"].size or arrays[key].min() < 0 or arrays[key].max() >= limit:

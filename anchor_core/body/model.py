@@ -148,7 +148,7 @@ class _Builder:
 
 def _by_vertex(blend: np.ndarray) -> np.ndarray:
     """(V, 3, N) -> (V*3, N)."""
-    return blend.reshape(-1, blend.shape[2])
+    return blend.reshape(3 * len(blend), blend.shape[2])  # not -1: a body may have no directions
 
 
 def _used_columns(blend: np.ndarray, columns: slice) -> slice:

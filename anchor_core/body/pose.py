@@ -15,6 +15,7 @@ from torch import Tensor
 
 from ..errors import AnchorError
 from ..motion.motion import Motion
+from ..motion.place import TO_CV
 from .model import BodyModel
 from .skinning import blend, matrices_from_axis_angle, skin
 
@@ -24,12 +25,7 @@ _CHUNK = 32  # frames skinned at once: as fast as 300 at once, with a tenth of t
 _FIRST_HAND_JOINT = 25
 _NECK_CHAIN = (12, 9, 6, 3, 0)
 _MAX_TURN_DEG = 39
-# Rotation of each world of motion into the renderer's (x right, y up, z to the viewer), for column vectors.
-_TO_GL = {
-    "cv": ((1.0, 0.0, 0.0), (0.0, -1.0, 0.0), (0.0, 0.0, -1.0)),
-    "yup": ((1.0, 0.0, 0.0), (0.0, 1.0, 0.0), (0.0, 0.0, 1.0)),
-    "zup": ((1.0, 0.0, 0.0), (0.0, 0.0, 1.0), (0.0, -1.0, 0.0)),
-}
+_CV_TO_GL = np.diag([1.0, -1.0, -1.0])  # to the renderer's world: x right, y up, z to the viewer
 
 
 @dataclass(frozen=True, eq=False)
@@ -105,7 +101,7 @@ def _pose_chunk(
     shaped = blend(person[0], body.expression_dirs, expression)
     rest = blend(person[1], body.joint_expression_dirs, expression)
     vertices, posed = skin(body, shaped, rest, rotations, _tensor(body, motion.translation[start:stop]))
-    to_gl = torch.tensor(_TO_GL[motion.world], dtype=body.dtype, device=body.device)
+    to_gl = _tensor(body, _CV_TO_GL @ TO_CV[motion.world])
     vertices, posed = vertices @ to_gl.T, posed @ to_gl.T
     return vertices, posed, _landmarks(body, vertices, _head_turn(rotations, to_gl))
 

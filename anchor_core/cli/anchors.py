@@ -35,10 +35,11 @@ def add_commands(commands: Any) -> None:
 
 
 def run_info(args: argparse.Namespace) -> None:
-    """Print the card."""
-    from ..anchor.file import read_card
+    """Print the card and the names of the parts."""
+    from ..anchor.file import read_card, read_parts
 
-    print(json.dumps(read_card(args.file).to_dict(), indent=2, ensure_ascii=False))
+    facts = {**read_card(args.file).to_dict(), "parts": read_parts(args.file)}
+    print(json.dumps(facts, indent=2, ensure_ascii=False))
 
 
 def run_convert(args: argparse.Namespace) -> None:
@@ -46,7 +47,9 @@ def run_convert(args: argparse.Namespace) -> None:
     from ..anchor.file import save_anchor
 
     anchor = anchor_with_parts(args)
-    stated = {"name": args.name or args.anchor.name, "licence": args.licence, "consent": args.consent}
+    stated = {"name": args.name, "licence": args.licence, "consent": args.consent}
+    if args.text_encoder:
+        stated["null_appearance"] = "stored"
     anchor.card = replace(anchor.card, **{key: value for key, value in stated.items() if value})
     save_anchor(anchor, args.out)
     print(f"{args.out}: {args.out.stat().st_size / 1e6:.1f} MB")

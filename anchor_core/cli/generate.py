@@ -14,6 +14,7 @@ from .options import (
     anchor_from,
     audio_from,
     body_from,
+    check_outputs,
     device_from,
     motion_from,
 )
@@ -85,7 +86,10 @@ def run(args: argparse.Namespace) -> None:
     from ..anchor.use import betas_of, camera_of, sampler_settings
     from ..motion.place import place_motion
     from ..pipeline import Scene, film, save_take
+    from ..video.write import check_video_name
 
+    check_video_name(args.out)
+    check_outputs(args, args.out, args.out.with_suffix(".png"))
     with step_bar("reading", " files") as bar:
         motion = motion_from(args)
         bar(1, 4)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import io
 import logging
 import sys
 from collections.abc import Sequence
@@ -44,14 +45,31 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run one command; returns the exit status (0 done, 1 a sentence said why not, 130 stopped by Ctrl-C)."""
     args = build_parser().parse_args(argv)
     logging.basicConfig(level=logging.INFO if args.verbose else logging.WARNING, format="%(message)s")
+    for stream in (sys.stdout, sys.stderr):  # a name that the terminal cannot show is no reason to stop
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
     try:
         args.run(args)
-    except AnchorError as error:
+    except (AnchorError, OSError) as error:  # also a full disk, a folder without permission
         if args.verbose:
             raise
         print(f"error: {error}", file=sys.stderr)
+        return 1
+    except (MemoryError, RuntimeError) as error:
+        if args.verbose or not _is_memory(error):
+            raise
+        print(
+            "error: the memory is too small for this; use fewer --frames or smaller pictures", file=sys.stderr
+        )
         return 1
     except KeyboardInterrupt:
         print("\nstopped; files that were not finished were removed", file=sys.stderr)
         return 130
     return 0
+
+
+def _is_memory(error: Exception) -> bool:
+    """Whether Python or torch (which has no class for it on the CPU) ran out of memory."""
+    return isinstance(error, MemoryError) or any(
+        words in str(error) for words in ("out of memory", "can't allocate memory")
+    )

@@ -6,7 +6,8 @@ import argparse
 from pathlib import Path
 from typing import Any
 
-from .options import add_motion_options, audio_from, body_from, motion_from
+from ..errors import AnchorError
+from .options import add_motion_options, audio_from, body_from, check_outputs, motion_from
 from .progress import step_bar
 
 
@@ -42,10 +43,12 @@ def add_commands(commands: Any) -> None:
 
 def run_render(args: argparse.Namespace) -> None:
     """Render the mesh and write it as a video."""
-    from ..pipeline import to_bytes
+    from ..render.mesh import to_bytes
     from ..render.motion import render_motion
-    from ..video.write import write_video
+    from ..video.write import check_video_name, write_video
 
+    check_video_name(args.out)
+    check_outputs(args, args.out)
     motion = motion_from(args)
     audio = audio_from(args, motion)
     size = tuple(args.size) if args.size else None
@@ -71,6 +74,8 @@ def run_plan(args: argparse.Namespace) -> None:
     from ..files import atomic_path
     from ..sampling.picture import plan_picture
 
+    if args.out.suffix.lower() not in Image.registered_extensions():
+        raise AnchorError(f"--out {args.out.name} has no suffix of a picture; give a name that ends in .png")
     picture = plan_picture(args.frames, args.window_size, args.overlap, args.schedule, args.weighting)
     with atomic_path(args.out) as partial:
         Image.fromarray(picture).save(partial)

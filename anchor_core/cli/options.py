@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import argparse
+import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ..errors import AnchorError
-from ..files import ASSETS
+from ..files import ASSETS, check_writable
 
 if TYPE_CHECKING:
     import numpy as np
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
 DEMO_ANCHOR = ASSETS / "demo_anchor.safetensors"
 DEMO_MOTION = ASSETS / "demo_motion.npz"
 PRECISIONS = ("fp32", "fp16", "bf16")
+_INPUTS = ("anchor", "motion", "body", "audio", "appearance", "vae", "clip_vision", "text_encoder")
 
 
 def add_motion_options(parser: argparse.ArgumentParser, default: Path | None) -> None:
@@ -69,9 +71,13 @@ def motion_from(args: argparse.Namespace) -> Motion:
 
 def audio_from(args: argparse.Namespace, motion: Motion) -> tuple[np.ndarray, int] | None:
     """The part of --audio that belongs to the motion from --start on, or None."""
-    from ..video.read import read_audio
+    from ..video.read import read_audio, resampled_sound
 
-    return read_audio(args.audio, args.start / motion.fps, motion.duration_s) if args.audio else None
+    if not args.audio:
+        return None
+    audio = read_audio(args.audio, args.start / motion.fps, motion.duration_s)
+    resampled_sound(*audio)  # raises now what writing it would raise at the end
+    return audio
 
 
 def body_from(args: argparse.Namespace) -> BodyModel:
@@ -79,6 +85,15 @@ def body_from(args: argparse.Namespace) -> BodyModel:
     from ..body.model import load_body, standin_body
 
     return load_body(args.body) if args.body else standin_body()
+
+
+def check_outputs(args: argparse.Namespace, *written: Path) -> None:
+    """Raise AnchorError unless these files can be written, and none of them is one that is read."""
+    given = [path for name in _INPUTS if (path := getattr(args, name, None)) is not None]
+    for path in written:
+        check_writable(path)
+        if any(os.path.realpath(path) == os.path.realpath(read) for read in given):
+            raise AnchorError(f"{path} is read and would be written over; choose another --out")
 
 
 def device_from(args: argparse.Namespace) -> tuple[torch.device, torch.dtype]:
@@ -90,9 +105,10 @@ def device_from(args: argparse.Namespace) -> tuple[torch.device, torch.dtype]:
         name = "cuda" if torch.cuda.is_available() else "mps" if torch.backends.mps.is_available() else "cpu"
     try:
         device = torch.device(name)
-        torch.empty(0, device=device)
-    except (RuntimeError, AssertionError) as error:
-        raise AnchorError(f"--device {args.device} cannot be used here ({error}); try --device cpu") from None
+        torch.ones(1, device=device).item()  # "meta" has no numbers to give back
+    except Exception as error:  # what a missing backend raises is up to it
+        why = str(error).split(". ")[0]
+        raise AnchorError(f"--device {args.device} cannot be used here ({why}); try --device cpu") from None
     precision = args.precision or ("fp32" if device.type == "cpu" else "fp16")
     return device, {"fp32": torch.float32, "fp16": torch.float16, "bf16": torch.bfloat16}[precision]
 
@@ -102,7 +118,7 @@ def anchor_from(path: Path) -> Anchor:
     from ..anchor.file import load_anchor
     from ..anchor.published import load_published
 
-    if not path.exists():
+    if not os.path.exists(path):
         hint = " (build it with: python -m anchor_core train-demo)" if path == DEMO_ANCHOR else ""
         raise AnchorError(
             f"there is no anchor at {path}; give a file, or a folder with body/{{unet,controlnet}}{hint}"

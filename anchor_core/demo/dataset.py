@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 import logging
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import asdict, dataclass
 from multiprocessing import get_context
@@ -23,12 +23,13 @@ import torch
 from ..errors import AnchorError
 from ..files import atomic_path
 from ..motion.camera import default_camera
+from ..progress import Progress
+from ..render.mesh import to_bytes
 from .gestures import make_motion
 from .identity import make_identity
 from .nuisance import jittered, make_nuisance
 
 logger = logging.getLogger("anchor")
-Progress = Callable[[int, int, "np.ndarray | None"], None]
 
 MANIFEST, CARD = "manifest.jsonl", "card.json"
 HELD_OUT_SEED = 900_000
@@ -154,13 +155,9 @@ def _write_clip(job: tuple[Path, Clip, DatasetSettings]) -> list[int]:
     root, clip, settings = job
     meshes, frames, calm = render_clip(clip, settings)
     for name, pictures in (("mesh", meshes), ("frame", frames)):
-        for number, picture in enumerate(_to_bytes(pictures)):
+        for number, picture in enumerate(to_bytes(pictures)):
             Image.fromarray(picture).save(root / name / f"{clip.first + number:06d}.png", compress_level=1)
     return calm
-
-
-def _to_bytes(pictures: torch.Tensor) -> np.ndarray:
-    return np.asarray((pictures.clamp(0, 1) * 255).round().to(torch.uint8).numpy())
 
 
 def _write_manifest(root: Path, clips: list[Clip], calm: list[list[int]], seed: int) -> None:

@@ -9,7 +9,6 @@ from typing import Any
 import numpy as np
 
 Colour = tuple[float, float, float]
-HAIR_STYLES = ("short", "quiff", "bob", "long", "bun")
 TIE_PATTERNS = ("stripes", "plain", "dots", "none")
 _SKINS = ("#f3cdb4", "#e9b898", "#d9a178", "#bd8157", "#96603c", "#6d432b")
 _HAIRS = ("#241a15", "#3b2718", "#5d3a20", "#8a5a2c", "#c79a55", "#8f8d8a", "#9c4a22", "#17171c")

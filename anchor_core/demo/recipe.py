@@ -6,8 +6,11 @@ The two stages of the paper (section 4.1) in small, about one hour on two CPU co
 
     film        people (ten persons), person (a minute of one)
     vae         an autoencoder from nothing, on all of them
+    decoder     its decoder alone once more, on the person
     pretrain    SGDM and vision tower together, on many people
     finetune    SGDM alone, on the person
+    repaint     the decoder again, on what the SGDM makes of the person's meshes
+    polish      SGDM alone, on the person, from a lower learning rate
     anchor      one .safetensors with networks, VAE, tower, reference picture and card
     report      its result on motion that no stage has seen
 
@@ -20,23 +23,25 @@ from __future__ import annotations
 
 import json
 import logging
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TypeVar
+from typing import Any
 
 import torch
+from safetensors.torch import load_file, save_file
 
 from .. import __version__
 from ..anchor.card import AnchorCard
 from ..anchor.file import Anchor, save_anchor
+from ..anchor.use import sampler_settings
 from ..files import atomic_path
 from ..motion.camera import default_camera
-from ..pipeline import StepFactory, StepProgress
+from ..progress import StepFactory, silent_step
 from ..sampling.schedulers import ZERO_TERMINAL_SNR
-from ..training.config import LoopConfig, SGDMConfig, VAEConfig
-from ..training.data import load_pictures, prepare
+from ..sgdm.network import SGDM
+from ..training.config import SGDMConfig, VAEConfig
+from ..training.data import TrainingSet, load_pictures, prepare
+from ..training.decoder import sample_recordings, train_decoder, train_decoder_on_denoised
 from ..training.trainer import train_sgdm
 from ..training.vae import train_vae
 from .dataset import MANIFEST, DatasetSettings, write_dataset
@@ -45,7 +50,6 @@ from .networks import APPEARANCE_SIZE, new_sgdm, new_vae, new_vision
 
 log = logging.getLogger("anchor")
 
-Config = TypeVar("Config", bound=LoopConfig)
 
 FPS = 25.0
 CLIP_FRAMES = 60
@@ -65,8 +69,11 @@ class Scale:
     person_frames: int
     test_frames: int
     vae: VAEConfig
+    decoder: VAEConfig
     pretrain: SGDMConfig
     finetune: SGDMConfig
+    repaint: VAEConfig
+    polish: SGDMConfig
     workers: int = 2
 
 
@@ -76,9 +83,12 @@ FULL = Scale(
     people_frames=100,
     person_frames=1500,  # one minute
     test_frames=48,
-    vae=VAEConfig(steps=2400),
-    pretrain=SGDMConfig(steps=900, train_vision=True),
-    finetune=SGDMConfig(steps=2800),
+    vae=VAEConfig(steps=2800),
+    decoder=VAEConfig(steps=2000, batch_size=32, learning_rate=1e-3),
+    pretrain=SGDMConfig(steps=800, train_vision=True),
+    finetune=SGDMConfig(steps=2600),
+    repaint=VAEConfig(steps=900, batch_size=4, learning_rate=7e-4),
+    polish=SGDMConfig(steps=1600, learning_rate=7e-4),
 )
 QUICK = Scale(
     size=64,
@@ -87,8 +97,11 @@ QUICK = Scale(
     person_frames=32,
     test_frames=8,
     vae=VAEConfig(steps=40, crop_size=32),
+    decoder=VAEConfig(steps=20, crop_size=32),
     pretrain=SGDMConfig(steps=20, train_vision=True),
     finetune=SGDMConfig(steps=40),
+    repaint=VAEConfig(steps=10, batch_size=4),
+    polish=SGDMConfig(steps=10),
 )
 
 
@@ -105,7 +118,7 @@ def train_demo_anchor(
     quick: a minute instead of an hour, to see that everything works. step(name, unit): progress bars. What
     the anchor is worth on held-out motion is logged, and written to report.json.
     """
-    recipe = Recipe(Path(out), seed, scale or (QUICK if quick else FULL), step or _silent_step)
+    recipe = Recipe(Path(out), seed, scale or (QUICK if quick else FULL), step or silent_step)
     path = recipe.out / ANCHOR_NAME
     if not path.is_file():
         recipe.film()
@@ -140,27 +153,43 @@ class Recipe:
                     )
 
     def train(self) -> Anchor:
-        """VAE, pre-training, fine-tuning."""
+        """All stages after filming."""
         people, person = (load_pictures(self.out / name / MANIFEST) for name in (PEOPLE, PERSON))
         vae, vision, sgdm = new_vae(self.seed), new_vision(self.seed + 1), new_sgdm(self.seed + 2)
+        scale, seed = self.scale, self.seed
         with self.step("training the VAE", " steps") as bar:
-            train_vae(vae, [people, person], self.config(self.scale.vae), self.out / "vae", bar)
-        with self.step("pre-training on many", " steps") as bar:
-            many = prepare(people, vae, vision, train_vision=True)
-            config = self.config(self.scale.pretrain)
-            train_sgdm(sgdm, vision, many, ZERO_TERMINAL_SNR, config, self.out / "pretrain", bar)
-        with self.step("fine-tuning on one", " steps") as bar:
-            one = prepare(person, vae, vision, train_vision=False)
-            config = self.config(self.scale.finetune)
-            train_sgdm(sgdm, vision, one, ZERO_TERMINAL_SNR, config, self.out / "finetune", bar)
+            train_vae(vae, [people, person], replace(scale.vae, seed=seed), self.out / "vae", bar)
+        with self.step("training the decoder", " steps") as bar:
+            train_decoder(vae, [person], replace(scale.decoder, seed=seed), self.out / "decoder", bar)
+        self.denoise("pretrain", sgdm, vision, prepare(people, vae, vision, train_vision=True))
+        one = prepare(person, vae, vision, train_vision=False)
+        self.denoise("finetune", sgdm, vision, one)
+        denoised = self.denoised(sgdm, one)
+        with self.step("training the decoder again", " steps") as bar:
+            config = replace(scale.repaint, seed=seed)
+            train_decoder_on_denoised(vae, person.target, denoised, config, self.out / "repaint", bar)
+        self.denoise("polish", sgdm, vision, one)
         networks = {"body": sgdm, "vae": vae, "vision": vision}
         null = torch.zeros(1, *one.reference.shape[1:])
         picture = torch.from_numpy(person.reference[0])
-        return Anchor(demo_card(self.scale, self.seed), **networks, null_appearance=null, reference=picture)
+        return Anchor(demo_card(scale, seed), **networks, null_appearance=null, reference=picture)
 
-    def config(self, config: Config) -> Config:
-        """The settings of a stage with the recipe's seed."""
-        return replace(config, seed=self.seed)
+    def denoise(self, stage: str, sgdm: SGDM, vision: Any, data: TrainingSet) -> None:
+        """Train the SGDM for one stage: `pretrain`, `finetune` or `polish`."""
+        config: SGDMConfig = replace(getattr(self.scale, stage), seed=self.seed)
+        with self.step(stage, " steps") as bar:
+            train_sgdm(sgdm, vision, data, ZERO_TERMINAL_SNR, config, self.out / stage, bar)
+
+    def denoised(self, sgdm: SGDM, data: TrainingSet) -> torch.Tensor:
+        """What the SGDM makes of the meshes of the training frames, clip by clip: (N, C, h, w)."""
+        path = self.out / "denoised.safetensors"
+        if not path.is_file():
+            settings = sampler_settings(demo_card(self.scale, self.seed))
+            with self.step("denoising the person", " frames") as bar:
+                latents = sample_recordings(sgdm, data, settings, ZERO_TERMINAL_SNR, bar)
+            with atomic_path(path) as partial:
+                save_file({"latents": latents}, str(partial))
+        return load_file(str(path))["latents"]
 
     def report(self, path: Path) -> None:
         """Measure the finished file on held-out motion: with clean meshes, and with jittering estimates."""
@@ -184,7 +213,7 @@ def demo_card(scale: Scale, seed: int) -> AnchorCard:
         camera=default_camera(scale.size, scale.size).to_dict(),
         betas=make_identity(0).betas,
         fps=FPS,
-        training_steps=scale.pretrain.steps + scale.finetune.steps,
+        training_steps=scale.pretrain.steps + scale.finetune.steps + scale.polish.steps,
         seed=seed,
         prediction_type=schedule.prediction_type,
         num_train_timesteps=schedule.train_steps,
@@ -208,8 +237,3 @@ def demo_card(scale: Scale, seed: int) -> AnchorCard:
         consent="nobody's likeness: a synthetic person on the CC0 body of MakeHuman",
         made_with=f"anchor_core {__version__}: python -m anchor_core train-demo --seed {seed}",
     )
-
-
-@contextmanager
-def _silent_step(_name: str, _unit: str) -> Iterator[StepProgress]:
-    yield lambda done, total, preview: None

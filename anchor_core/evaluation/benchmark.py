@@ -11,8 +11,7 @@ from __future__ import annotations
 import json
 import math
 import time
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -25,7 +24,7 @@ from ..anchor.file import Anchor, load_anchor
 from ..anchor.use import appearance_tokens, noise_schedule, sampler_settings
 from ..errors import AnchorError
 from ..files import atomic_path
-from ..pipeline import StepFactory, StepProgress
+from ..progress import Progress, StepFactory, silent_step
 from ..sampling.sampler import SamplerSettings, sample_latents
 from ..sampling.windows import plan_windows
 from ..sgdm.network import SGDM
@@ -72,11 +71,13 @@ def benchmark_demo(
     The meshes jitter as those of a real estimator do. Raises AnchorError for an anchor without a VAE or
     vision tower of its own: it is none of the demo world.
     """
+    if n_frames < 2:
+        raise AnchorError(f"the held-out clip has {n_frames} frames: need 2 or more, to measure flicker")
     anchor = load_demo_anchor(anchor_path)
     clip = film_held_out(anchor, n_frames)
     rows = [vae_ceiling(anchor, clip)]
     for experiment in experiments:
-        with (step or _silent_step)(experiment.name, " windows") as bar:
+        with (step or silent_step)(experiment.name, " windows") as bar:
             rows.append(measure(anchor, clip, experiment, bar))
     if out is not None:
         write_json(out, rows, anchor, n_frames)
@@ -92,7 +93,7 @@ def held_out_rows(anchor_path: str | Path, n_frames: int = 48, step: StepFactory
     }
     rows = [vae_ceiling(anchor, clips["clean meshes"])]
     for name, clip in clips.items():
-        with (step or _silent_step)(name, " windows") as bar:
+        with (step or silent_step)(name, " windows") as bar:
             rows.append(measure(anchor, clip, Experiment(name), bar))
     return rows
 
@@ -123,7 +124,7 @@ def film(
     sgdm: SGDM,
     mesh: Tensor,
     settings: SamplerSettings,
-    progress: StepProgress | None = None,
+    progress: Progress | None = None,
 ) -> Tensor:
     """Frames for mesh renders: (F, H, W, 3) in, float [0, 1] of the same shape out."""
     appearance, null = appearance_tokens(anchor)
@@ -139,7 +140,7 @@ def film(
 
 
 def measure(
-    anchor: Anchor, clip: HeldOutClip, experiment: Experiment, progress: StepProgress | None = None
+    anchor: Anchor, clip: HeldOutClip, experiment: Experiment, progress: Progress | None = None
 ) -> Row:
     """One row: sample the clip as the experiment says and compare with the truth."""
     settings = sampler_settings(anchor.card, **experiment.settings)
@@ -228,8 +229,3 @@ def plain(row: Row) -> dict[str, Any]:
 
 def _bytes(images: Tensor) -> Tensor:
     return images.clamp(0, 1).mul(255).round().to(torch.uint8)
-
-
-@contextmanager
-def _silent_step(_name: str, _unit: str) -> Iterator[StepProgress]:
-    yield lambda done, total, preview: None

@@ -4,16 +4,16 @@ from __future__ import annotations
 
 import os
 import zipfile
-import zlib
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from pathlib import Path
+from typing import IO
 
 import numpy as np
 
 from ..errors import AnchorError
 
-MAX_BYTES = 4 * 1024**3
-"""Decompressed size that we accept: an SMPL-X file in float64 has 0.25 GB, an hour of motion 0.1 GB."""
+MAX_BYTES = 1024**3
+"""Decompressed size that we accept: an SMPL-X file in float64 has 0.25 GB, and so has an hour of motion."""
 
 
 def archive_keys(path: str | os.PathLike[str]) -> list[str]:
@@ -22,7 +22,7 @@ def archive_keys(path: str | os.PathLike[str]) -> list[str]:
     try:
         with zipfile.ZipFile(path) as archive:
             return [item.removesuffix(".npy") for item in archive.namelist() if item.endswith(".npy")]
-    except (zipfile.BadZipFile, OSError) as error:
+    except Exception as error:  # zipfile's parser can fail with anything: struct.error, NotImplementedError
         raise AnchorError(
             f"{name} is not a whole .npz archive ({error}): copy or download it again."
         ) from error
@@ -39,20 +39,42 @@ def read_archive(
     name = Path(path).name
     present = [key for key in keys if key in set(archive_keys(path))]
     _check_size(path, present, max_bytes)
-    with np.load(path, allow_pickle=False) as archive:
+    with zipfile.ZipFile(path) as archive:
         return {key: _read_member(archive, key, name) for key in present}
 
 
-def _read_member(archive: Mapping[str, np.ndarray], key: str, name: str) -> np.ndarray:
+def read_npy(path: str | os.PathLike[str], max_bytes: int = MAX_BYTES) -> np.ndarray:
+    """The array in an .npy; an AnchorError when it is not whole, holds objects, or exceeds `max_bytes`."""
+    name, size = Path(path).name, os.path.getsize(path)
+    if size > max_bytes:
+        raise AnchorError(
+            f"{name} has {size / 1e9:.1f} GB and the limit is {max_bytes / 1e9:.1f} GB: give one clip."
+        )
     try:
-        return archive[key]
-    except (zipfile.BadZipFile, zlib.error, OSError, EOFError, MemoryError, ValueError) as error:
-        if "allow_pickle" in str(error):
+        with open(path, "rb") as stream:
+            return _read_array(stream)
+    except Exception as error:  # as in _read_member
+        raise AnchorError(
+            f"{name} is not a whole .npy file of numbers ({error}): copy or download it again."
+        ) from error
+
+
+def _read_member(archive: zipfile.ZipFile, key: str, name: str) -> np.ndarray:
+    try:
+        with archive.open(f"{key}.npy") as stream:
+            return _read_array(stream)
+    except Exception as error:  # numpy's parser of headers fails with anything: TokenError, OverflowError
+        if str(error).startswith("Object arrays"):
             raise AnchorError(
                 f"{name} holds Python objects under '{key}', which are not read for safety: "
                 "save that entry as an array of numbers."
             ) from error
         raise AnchorError(f"{name} is damaged at '{key}' ({error}): copy or download it again.") from error
+
+
+def _read_array(stream: IO[bytes]) -> np.ndarray:
+    array: np.ndarray = np.lib.format.read_array(stream, allow_pickle=False)
+    return array
 
 
 def _check_size(path: str | os.PathLike[str], keys: list[str], max_bytes: int) -> None:

@@ -25,6 +25,8 @@ HANDS = ("relative", "absolute")
 EXPRESSION_SPACES = ("smplx", "arkit52", "none")
 FORMAT = "anchor-motion"
 _VERSION = 1
+_LARGEST_ANGLE = 1e6  # radians; beyond, float32 knows no direction any more
+_MAX_TEXT = 1000  # characters of gender and source
 _REQUIRED = ("pose", "translation", "expression")
 _HANDS = ("hand_pca_left", "hand_pca_right")
 _WORDS = ("fps", "world", "hands", "expression_space", "gender", "source")
@@ -122,6 +124,11 @@ def check_motion(motion: Motion) -> None:
     for hand in motion.hands_pca or ():
         _check_shape("hands_pca", hand, (n_frames, None))
         _check_frames_finite("hands_pca", hand)
+    largest = float(np.abs(motion.pose).max())
+    if largest > _LARGEST_ANGLE:
+        raise AnchorError(
+            f"The motion's pose holds an angle of {largest:g}: it needs radians, and few turns."
+        )
     if motion.betas is not None and not np.isfinite(motion.betas).all():
         raise AnchorError("The motion's betas hold a number that is not finite: use other betas or none.")
     _check_words(motion)
@@ -133,6 +140,10 @@ def _check_words(motion: Motion) -> None:
             f"The motion has {motion.fps} frames per second: it needs more than 0 and less than 1000."
         )
     allowed = (("world", WORLDS), ("hands", HANDS), ("expression_space", EXPRESSION_SPACES))
+    for name in ("gender", "source"):
+        text = getattr(motion, name)
+        if not isinstance(text, str) or len(text) > _MAX_TEXT:
+            raise AnchorError(f"The motion's {name} is {text!r}: it needs text up to {_MAX_TEXT} characters.")
     for name, words in allowed:
         if getattr(motion, name) not in words:
             raise AnchorError(
@@ -142,10 +153,13 @@ def _check_words(motion: Motion) -> None:
 
 def _float32(values: Any, name: str) -> np.ndarray:
     try:
-        with np.errstate(over="ignore"):
-            return np.ascontiguousarray(values, dtype=np.float32)
+        array = np.asarray(values)
     except (TypeError, ValueError) as error:
         raise AnchorError(f"The motion's {name} is not an array of numbers: {error}.") from error
+    if array.size and array.dtype.kind not in "fiu":  # numpy would turn text and complex numbers into floats
+        raise AnchorError(f"The motion's {name} is not an array of numbers: it holds {array.dtype}.")
+    with np.errstate(over="ignore"):
+        return np.ascontiguousarray(array, dtype=np.float32)
 
 
 def _check_shape(name: str, array: np.ndarray, shape: tuple[int | None, ...]) -> None:
@@ -193,7 +207,7 @@ def load_motion(path: str | os.PathLike[str]) -> Motion:
         return _motion(arrays, header)
     except AnchorError as error:
         raise AnchorError(f"{name}: {error}") from error
-    except (TypeError, KeyError, IndexError, ValueError) as error:
+    except (TypeError, KeyError, IndexError, ValueError, OverflowError) as error:
         raise AnchorError(f"{name} has a damaged header ({error}): save the motion again.") from error
 
 
@@ -216,13 +230,13 @@ def _motion(arrays: dict[str, np.ndarray], header: dict[str, Any]) -> Motion:
 def _read_header(name: str, text: np.ndarray | None) -> dict[str, Any]:
     try:
         header = json.loads(str(text))
-    except ValueError:
+    except (ValueError, RecursionError):
         header = None
     if not isinstance(header, dict) or header.get("format") != FORMAT:
         raise AnchorError(f"{name} is not a motion file of this pack: open it with read_motion instead.")
     version = header.get("version")
     if version != _VERSION:
         raise AnchorError(
-            f"{name} is a motion file of version {version} and this pack reads {_VERSION}: update the pack."
+            f"{name} is a motion file of version {version!r} and this pack reads {_VERSION}: update the pack."
         )
     return header

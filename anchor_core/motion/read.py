@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import stat
 from pathlib import Path
 
 from ..errors import AnchorError
@@ -12,6 +13,7 @@ from .show import read_show
 from .talkshow import read_talkshow
 
 _READABLE = "a motion .npz of this pack, a parameter pickle of SHOW, or an .npy of TalkSHOW"
+_NPY = b"\x93NUMPY"
 
 
 def read_motion(path: str | os.PathLike[str], *, sample: int | None = None) -> Motion:
@@ -22,11 +24,13 @@ def read_motion(path: str | os.PathLike[str], *, sample: int | None = None) -> M
     """
     name = Path(path).name
     start = _first_bytes(path)
+    if sample and not start.startswith(_NPY):
+        raise AnchorError(f"There is no sample {sample}: {name} holds one motion, number 0.")
     if not start:
         raise AnchorError(f"{name} is empty: copy or download it again.")
     if start.startswith(b"PK"):
         return _read_npz(path)
-    if start.startswith(b"\x93NUMPY"):
+    if start.startswith(_NPY):
         return read_talkshow(path, sample)
     if start[0] == 0x80:  # pickle, protocol 2 or later
         return read_show(path)
@@ -35,12 +39,14 @@ def read_motion(path: str | os.PathLike[str], *, sample: int | None = None) -> M
 
 def _first_bytes(path: str | os.PathLike[str]) -> bytes:
     try:
-        with open(path, "rb") as handle:
-            return handle.read(8)
-    except FileNotFoundError as error:
+        if stat.S_ISREG(os.stat(path).st_mode):  # a pipe would be waited for, a device has no end
+            with open(path, "rb") as handle:
+                return handle.read(8)
+    except (FileNotFoundError, ValueError) as error:
         raise AnchorError(f"There is no motion file {Path(path)}: check the path.") from error
     except OSError as error:
         raise AnchorError(f"{Path(path)} cannot be read ({error.strerror}): give {_READABLE}.") from error
+    raise AnchorError(f"{Path(path)} cannot be read (it is a folder or a device): give {_READABLE}.")
 
 
 def _read_npz(path: str | os.PathLike[str]) -> Motion:

@@ -84,11 +84,20 @@ def _check_hands(left: np.ndarray, right: np.ndarray) -> bool:
 def _array(parameters: Mapping[str, Any], key: str) -> np.ndarray:
     value = parameters[key]
     try:
-        return np.asarray(value.float().numpy() if isinstance(value, Tensor) else value, dtype=np.float32)
-    except (TypeError, ValueError, RuntimeError) as error:
-        raise AnchorError(
-            f"'{key}' is not an array of numbers: the pickle is not a motion of SHOW."
-        ) from error
+        array = np.asarray(value.float().numpy() if isinstance(value, Tensor) else _flat(value))
+    except (TypeError, ValueError, RuntimeError):
+        array = np.asarray("")
+    if array.size and array.dtype.kind not in "fiu":
+        raise AnchorError(f"'{key}' is not an array of numbers: the pickle is not a motion of SHOW.")
+    with np.errstate(over="ignore"):
+        return array.astype(np.float32)
+
+
+def _flat(value: Any) -> Any:
+    """The value, unless lists are in lists: one that holds another many times has no bound on its size."""
+    if isinstance(value, (list, tuple)) and not all(isinstance(item, (int, float)) for item in value):
+        raise ValueError("nested")
+    return value
 
 
 def _rows(parameters: Mapping[str, Any], key: str, n_frames: int, width: int | None = None) -> np.ndarray:

@@ -12,6 +12,7 @@ from pathlib import Path
 import numpy as np
 
 from ..errors import AnchorError
+from .archive import read_npy
 from .motion import N_JOINTS, Motion, Validity
 
 FPS = 30.0
@@ -23,17 +24,11 @@ _VALID = Validity(eyes=False, lower=False, translation=False)
 
 def read_talkshow(path: str | os.PathLike[str], sample: int | None = None) -> Motion:
     """Read (F, 265), or one of the N variants of (N, F, 265), which `sample` chooses (0 is the first)."""
-    name = Path(path).name
-    try:
-        array = np.load(path, allow_pickle=False)
-    except (ValueError, OSError, EOFError, MemoryError) as error:
-        raise AnchorError(
-            f"{name} is not a whole .npy file of numbers ({error}): copy or download it again."
-        ) from error
+    array = read_npy(path)
     try:
         return motion_from_talkshow(_choose(array, sample))
     except AnchorError as error:
-        raise AnchorError(f"{name}: {error}") from error
+        raise AnchorError(f"{Path(path).name}: {error}") from error
 
 
 def motion_from_talkshow(frames: np.ndarray) -> Motion:
@@ -60,7 +55,9 @@ def _choose(array: np.ndarray, sample: int | None) -> np.ndarray:
             "(frames, 265)."
         )
     if array.ndim == 2:
-        return array
+        array = array[None]
+    if not len(array):
+        raise AnchorError("The motion has no frames: it needs at least one.")
     if sample is None and len(array) == 1:
         sample = 0
     if sample is None:
@@ -68,5 +65,6 @@ def _choose(array: np.ndarray, sample: int | None) -> np.ndarray:
             f"The file holds {len(array)} variants of the motion: choose one, sample=0 to {len(array) - 1}."
         )
     if not 0 <= sample < len(array):
-        raise AnchorError(f"There is no sample {sample}: the file holds 0 to {len(array) - 1}.")
+        holds = f"0 to {len(array) - 1}" if len(array) > 1 else "one motion, number 0"
+        raise AnchorError(f"There is no sample {sample}: the file holds {holds}.")
     return array[sample]

@@ -7,21 +7,20 @@ the samples.
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, Literal, get_args
+from typing import Literal, get_args
 
+import numpy as np
 import torch
 from torch import Tensor
 
 from ..errors import AnchorError
 from ..motion.camera import Camera
+from ..progress import Progress
 from .raster import Fragments, fragments, interpolate, project, resolve
 from .shading import shade, vertex_normals
 
 Backend = Literal["torch", "pyrender"]
-Progress = Callable[[int, int, Any], None]
-"""Called with frames done, frames in all, the newest frame (H, W, 3) uint8; may raise to stop."""
 
 MAX_SIDE = 8192
 
@@ -71,7 +70,7 @@ def render_mesh(
     for points in vertices.float():
         frames.append(_render_frame(points, faces, camera, antialias))
         if progress is not None:
-            progress(len(frames), len(vertices), to_preview(frames[-1][0]))
+            progress(len(frames), len(vertices), to_bytes(frames[-1][0]))
     image, mask, depth = (torch.stack(parts) for parts in zip(*frames, strict=True))
     return MeshFrames(image, mask, depth)
 
@@ -108,9 +107,9 @@ def check_size(width: int, height: int) -> None:
         )
 
 
-def to_preview(image: Tensor) -> Any:
-    """(H, W, 3) uint8 array of an image in [0, 1]."""
-    return (image * 255).round().to(torch.uint8).cpu().numpy()
+def to_bytes(images: Tensor) -> np.ndarray:
+    """Images in [0, 1] of any shape as uint8, rounded to the nearest level."""
+    return images.clamp(0, 1).mul(255).round().to(torch.uint8).cpu().numpy()
 
 
 def _render_frame(

@@ -13,7 +13,8 @@ from ..body.pose import pose_motion
 from ..errors import AnchorError
 from ..motion.camera import Camera, default_camera
 from ..motion.motion import Motion
-from .mesh import Backend, MeshFrames, Progress, check_size, render_mesh
+from ..progress import Progress
+from .mesh import Backend, MeshFrames, check_size, render_mesh
 from .raster import project
 
 

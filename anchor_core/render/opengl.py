@@ -16,9 +16,10 @@ from torch import Tensor
 
 from ..errors import AnchorError
 from ..motion.camera import Camera
-from .mesh import MeshFrames, Progress
+from ..progress import Progress
+from .mesh import MeshFrames
 from .raster import NEAR_M
-from .shading import SHOW_LOOK, Look
+from .shading import SHOW_LOOK, Look, vertex_normals
 
 _FAR_M = 100.0
 _MISSING = (
@@ -105,8 +106,6 @@ def _scene(pyrender: Any, camera: Camera, look: Look) -> Any:
 
 
 def _mesh(pyrender: Any, points: np.ndarray, faces: np.ndarray, look: Look) -> Any:
-    from .shading import vertex_normals
-
     material = pyrender.MetallicRoughnessMaterial(
         baseColorFactor=(*look.base_color, 1.0),
         metallicFactor=look.metallic,

@@ -18,6 +18,7 @@ def draw_noise(
     channels: int,
     height: int,
     width: int,
+    *,
     shared: bool = True,
     dtype: torch.dtype = torch.float32,
 ) -> torch.Tensor:

@@ -12,7 +12,8 @@ from typing import Any
 
 import numpy as np
 
-from .windows import Window, plan_weights, plan_windows
+from ..errors import AnchorError
+from .windows import Window, check_windows, plan_weights, plan_windows
 
 MOVING_STEPS = 6
 """Steps drawn of a schedule whose windows move: enough to see the pattern."""
@@ -26,6 +27,7 @@ _BARS: tuple[Color, ...] = ((92, 205, 190), (255, 141, 110), (248, 203, 96), (15
 _DIM = 0.22  # brightness of a frame whose weight is almost nothing
 _FINE = 2  # drawn this much larger, then reduced: smooth edges from PIL
 _LEGEND_WIDTH = 1000  # narrower pictures have no room for the legend
+_MOST_CELLS = 1_000_000  # frames of all windows together
 _LEAST_PIXELS = 3  # per frame; a longer clip is drawn in part
 
 
@@ -81,6 +83,7 @@ def plan_picture(
     steps: denoising steps to draw, one below the other; by default one, or six where windows move.
     width: pixels, 320 or more. Raises AnchorError for numbers that make no plan.
     """
+    _check_drawable(n_frames, window_size, overlap, schedule)
     moving = schedule in ("uniform", "looped") and n_frames > window_size
     count = steps or (MOVING_STEPS if moving else 1)
     plan = (window_size, overlap, schedule, weighting)
@@ -94,6 +97,17 @@ def plan_picture(
         top = _draw_row(pen, sheet, row, top, f"step {step + 1}" if small else "")
     _draw_axis(pen, sheet, top)
     return pen.finished()
+
+
+def _check_drawable(n_frames: int, window_size: int, overlap: int, schedule: str) -> None:
+    """Raise AnchorError for a plan that would take minutes and gigabytes to draw."""
+    check_windows(window_size, overlap, schedule)
+    cells = n_frames // (window_size - overlap) * min(window_size, n_frames)
+    if n_frames > _MOST_CELLS or (cells > _MOST_CELLS and n_frames > window_size):
+        raise AnchorError(
+            f"the plan of {n_frames} frames in windows of {window_size} with overlap {overlap} is too "
+            "large to draw: draw fewer frames, all windows are alike"
+        )
 
 
 def _plan_row(n_frames: int, plan: tuple[int, int, str, str], step: int) -> _Row:

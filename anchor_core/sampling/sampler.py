@@ -235,7 +235,9 @@ def _place(
     """Device and type that the network works in, after moving it there if it is not."""
     weight = next(iter(network.parameters()))
     device, dtype = torch.device(device or weight.device), dtype or weight.dtype
-    if isinstance(network, torch.nn.Module) and (weight.device.type, weight.dtype) != (device.type, dtype):
+    # "cuda" names the current card: an index is compared only where one is asked for.
+    at_home = weight.device.type == device.type and device.index in (None, weight.device.index)
+    if isinstance(network, torch.nn.Module) and not (at_home and weight.dtype == dtype):
         network.to(device=device, dtype=dtype)
     return device, dtype
 

@@ -154,7 +154,7 @@ def solver_step(
         return clean
     seed, shared = fresh_noise
     frames, channels, height, width = latents.shape
-    noise = draw_noise((seed + 1 + step) % 2**64, frames, channels, height, width, shared)
+    noise = draw_noise((seed + 1 + step) % 2**64, frames, channels, height, width, shared=shared)
     noised: torch.Tensor = scheduler.add_noise(clean, noise, scheduler.timesteps[step + 1 : step + 2])
     return noised
 

@@ -7,7 +7,6 @@ mean and deviation are kept, and every step draws its own latents from it.
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
@@ -18,9 +17,8 @@ import torch
 from torch import Tensor
 
 from ..errors import AnchorError
+from ..progress import Progress
 from .manifest import Sample, read_manifest, read_pictures
-
-Progress = Callable[[int, int, Any], None]
 
 
 @dataclass(frozen=True)

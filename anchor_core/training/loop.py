@@ -15,12 +15,12 @@ import math
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from ..errors import AnchorError
+from ..progress import Progress
 from .average import WeightAverage
 from .checkpoint import load_checkpoint, save_checkpoint
 from .config import LoopConfig
@@ -29,7 +29,6 @@ log = logging.getLogger("anchor")
 
 Objective = Callable[[int, torch.Generator], Tensor]
 """(step, generator) to a scalar loss; all random numbers are drawn from the generator."""
-Progress = Callable[[int, int, Any], None]
 
 CHECKPOINT = "checkpoint.pt"
 LOSS_LOG = "loss.jsonl"

@@ -19,12 +19,13 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from ..progress import Progress
 from ..sampling.schedulers import NoiseSchedule, make_scheduler
 from ..sgdm.appearance import appearance_tokens
 from ..sgdm.network import SGDM
 from .config import SGDMConfig
 from .data import TrainingSet
-from .loop import Progress, batch_indices, fit
+from .loop import batch_indices, fit
 
 
 def train_sgdm(

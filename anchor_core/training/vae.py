@@ -18,9 +18,10 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from ..progress import Progress
 from .config import VAEConfig
 from .data import Pictures, encode_targets
-from .loop import Progress, batch_indices, fit
+from .loop import batch_indices, fit
 
 
 def train_vae(

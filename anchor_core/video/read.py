@@ -19,6 +19,9 @@ from ..errors import AnchorError
 _ACCURATE = 4 | 0x40000 | 0x2000 | 0x4000
 """swscale: bicubic, exact rounding, full chroma; its default darkens by 1.3 levels of 255 on average."""
 logger = logging.getLogger("anchor")
+_PICTURES = ("PNG", "JPEG", "MPO", "WEBP", "BMP", "GIF", "TIFF", "PPM")
+"""What Pillow may read; for EPS it would run Ghostscript on the file."""
+_MAX_PIXELS = 80_000_000
 _CHUNK_S = 1  # seconds of a waveform that are handed on at once
 
 
@@ -128,25 +131,41 @@ def read_info(path: str | os.PathLike[str]) -> VideoInfo:
 
 def read_picture(path: str | os.PathLike[str]) -> np.ndarray:
     """A picture file as (H, W, 3) uint8 sRGB, upright, alpha dropped."""
-    from PIL import Image, ImageOps, UnidentifiedImageError
+    from PIL import Image, ImageOps
 
-    if not Path(path).is_file():
+    if not os.path.isfile(path):
         raise AnchorError(f"There is no file {path}: check the name and the folder.")
     try:
-        with Image.open(path) as image:
-            pixels: np.ndarray = np.array(ImageOps.exif_transpose(image).convert("RGB"))
-            return pixels
-    except (UnidentifiedImageError, OSError, ValueError, SyntaxError, Image.DecompressionBombError):
+        with Image.open(path, formats=_PICTURES) as image:
+            size = image.size
+            if size[0] * size[1] <= _MAX_PIXELS:
+                return _pixels(ImageOps.exif_transpose(image))
+    except Exception:  # Pillow's readers fail with anything
         raise AnchorError(
             f"{Path(path).name} is not a readable picture: choose a PNG or JPEG file."
         ) from None
+    raise AnchorError(
+        f"{Path(path).name} has {size[0]} x {size[1]} pixels and the limit is {_MAX_PIXELS // 10**6} "
+        "million: make it smaller."
+    )
+
+
+def _pixels(image: Any) -> np.ndarray:
+    """(H, W, 3) uint8 of a Pillow image; its own conversion makes 16-bit grey white and floats black."""
+    if image.mode == "F":
+        raise ValueError(image.mode)
+    if image.mode.startswith("I"):
+        grey = np.clip(np.asarray(image) / 257, 0, 255).round().astype(np.uint8)
+        return np.repeat(grey[..., None], 3, axis=2)
+    pixels: np.ndarray = np.array(image.convert("RGB"))
+    return pixels
 
 
 @contextmanager
 def _opened(path: str | os.PathLike[str]) -> Iterator[Any]:
     import av
 
-    if not Path(path).is_file():
+    if not os.path.isfile(path):
         raise AnchorError(f"There is no file {path}: check the name and the folder.")
     try:
         # A local path only: no protocol of FFmpeg (http, concat, ...) can hide in the name.

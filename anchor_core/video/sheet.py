@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -100,7 +100,7 @@ def _line_height(tile_width: int) -> int:
     return max(12, tile_width // 11)
 
 
-def _letter(draw: object, label: str, chosen: Sequence[int], y: int, tile_width: int) -> None:
+def _letter(draw: Any, label: str, chosen: Sequence[int], y: int, tile_width: int) -> None:
     """The row's label over its first picture, the frame's number over each, at the right."""
     from PIL import ImageFont
 
@@ -108,5 +108,5 @@ def _letter(draw: object, label: str, chosen: Sequence[int], y: int, tile_width:
     font = ImageFont.load_default(size=size - 3)
     for column, index in enumerate(chosen):
         x = _GAP + column * (tile_width + _GAP)
-        draw.text((x + tile_width - 2, y), str(index), _INK, font, anchor="ra")  # type: ignore[attr-defined]
-    draw.text((_GAP, y), label, _INK, font)  # type: ignore[attr-defined]
+        draw.text((x + tile_width - 2, y), str(index), _INK, font, anchor="ra")
+    draw.text((_GAP, y), label, _INK, font)

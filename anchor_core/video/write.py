@@ -42,8 +42,7 @@ def write_video(
     audio: (waveform (C, T) float in [-1, 1], sample rate) with one or two channels, or a file with sound.
     metadata: tags of the file ("comment", "title", ...). Raises AnchorError for what does not fit.
     """
-    if Path(path).suffix.lower() != ".mp4":
-        raise AnchorError(f"Videos are written as .mp4, not as {Path(path).name!r}: change the name.")
+    check_video_name(path)
     if not 1 <= fps <= 1000:
         raise AnchorError(f"fps is {fps}: give the frames per second, from 1 to 1000.")
     stream = iter(frames)
@@ -54,6 +53,12 @@ def write_video(
     sound = None if audio is None else _sound(audio)
     with atomic_path(path) as partial:
         return _write(partial, chain([first], stream), Fraction(fps), sound, metadata or {})
+
+
+def check_video_name(path: str | os.PathLike[str]) -> None:
+    """Raise AnchorError unless the file is called .mp4; to be asked before the frames are made."""
+    if Path(path).suffix.lower() != ".mp4":
+        raise AnchorError(f"Videos are written as .mp4, not as {Path(path).name!r}: change the name.")
 
 
 def check_frame(frame: np.ndarray, size: tuple[int, ...] | None, index: int) -> None:

@@ -116,3 +116,20 @@ def test_empty_network_costs_no_time() -> None:
     assert sum(p.numel() for p in unet.parameters()) == 859_520_964
     assert all(p.is_meta for p in unet.parameters())
     assert time.process_time() - start < 10  # mostly the import of diffusers
+
+
+@pytest.mark.parametrize(
+    "change",
+    [{"layers_per_block": [1]}, {"cross_attention_dim": [12]}, {"transformer_layers_per_block": [1]}],
+)
+def test_numbers_that_are_impossible_together(change: dict[str, Any]) -> None:
+    config = clean_config(UNET, models.UNET | change, "it")
+    with pytest.raises(
+        AnchorError, match=r"UNet2DConditionModel of this config cannot be built .*: use the config"
+    ):
+        build_empty(UNET, config)
+
+
+def test_a_number_without_end() -> None:
+    with pytest.raises(AnchorError, match=r"says norm_eps = 1000.*; it must be a number from 0 to 1"):
+        clean_config(UNET, models.UNET | {"norm_eps": 10**400}, "it")

@@ -281,6 +281,8 @@ def test_hostile_headers(tmp_path: Path) -> None:
     headers: list[object] = [
         {"a": {**good, "shape": "x"}},
         {"a": {**good, "data_offsets": []}},
+        {"a": {**good, "data_offsets": [0, float("inf")]}},
+        {"a": {**good, "shape": [float("inf")]}},
         {"a": 3},
         {"__metadata__": [1]},
         b"[" * 50_000,
@@ -311,3 +313,18 @@ def test_extra_card_fields_survive_the_file(tmp_path: Path) -> None:
     anchor.card = replace(anchor.card, extra={"tie": "blue"})
     save_anchor(anchor, tmp_path / "a.safetensors")
     assert read_card(tmp_path / "a.safetensors").extra == {"tie": "blue"}
+
+
+def test_weights_that_are_no_floats(tmp_path: Path, saved: Path) -> None:
+    """float32 read as int32 has the right size and makes noise of the person."""
+    data = saved.read_bytes()
+    (tmp_path / "a.safetensors").write_bytes(data.replace(b'"F32"', b'"I32"'))
+    with pytest.raises(
+        AnchorError, match=r"a\.safetensors does not fit .* holds torch\.int32, needed are floats"
+    ):
+        load_anchor(tmp_path / "a.safetensors")
+
+
+def test_a_name_that_is_too_long(tmp_path: Path) -> None:
+    with pytest.raises(AnchorError, match="There is no file"):
+        load_anchor(tmp_path / ("a" * 300))

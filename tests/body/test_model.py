@@ -10,9 +10,10 @@ import numpy as np
 import pytest
 import torch
 
-from anchor_core.body import load_body, standin_body
+from anchor_core.body import load_body, pose_motion, standin_body
 from anchor_core.errors import AnchorError
 from anchor_core.files import ASSETS
+from anchor_core.motion import Motion
 
 WriteBody = Callable[..., Path]
 
@@ -54,6 +55,13 @@ def test_directions_at_the_end_that_are_zero_are_dropped(write_body: WriteBody) 
     assert body.pose_dirs is None
 
 
+def test_body_of_one_shape(write_body: WriteBody) -> None:
+    body = load_body(write_body(shapedirs=np.zeros((60, 3, 20), np.float32)))
+    assert body.shape_dirs.shape == body.expression_dirs.shape == (180, 0)
+    still = Motion(np.zeros((1, 55, 3)), np.zeros((1, 3)), np.zeros((1, 0)))
+    assert pose_motion(body, still).vertices.isfinite().all()
+
+
 def bad(index: int, value: float, dtype: str = "f8") -> np.ndarray:
     array = np.zeros(51, dtype)
     array[index] = value
@@ -79,6 +87,8 @@ def bad(index: int, value: float, dtype: str = "f8") -> np.ndarray:
         ({"J_regressor": np.full((55, 60), np.nan)}, "'J_regressor' holds numbers that are not finite"),
         ({"kintree_table": np.full((2, 55), 54)}, "does not name each parent before its children"),
         ({"weights": np.array([{}], dtype=object)}, "Python objects under 'weights'"),
+        ({"expression_names": np.array("smile")}, "'expression_names' is not a list of names"),
+        ({"expression_names": np.arange(10)}, "'expression_names' is not a list of names"),
     ],
 )
 def test_bad_file_is_refused_in_one_sentence(

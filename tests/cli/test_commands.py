@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -44,7 +45,12 @@ def test_help_imports_no_model_library() -> None:
 
 def test_info_prints_the_card(anchor_file: Path, capsys: Any) -> None:
     assert main(["info", str(anchor_file)]) == 0
-    assert json.loads(capsys.readouterr().out)["name"] == "Ada"
+    facts = json.loads(capsys.readouterr().out)
+    assert facts["name"] == "Ada"
+    assert facts["parts"] == [
+        *("body.unet", "body.controlnet", "vae", "vision"),
+        *("null_appearance", "reference"),
+    ]
 
 
 def test_render_writes_the_mesh(motion_file: Path, tmp_path: Path) -> None:
@@ -70,6 +76,30 @@ def test_plan_draws_a_picture(tmp_path: Path) -> None:
     out = tmp_path / "windows.png"
     assert main(["plan", "--frames", "48", "--out", str(out)]) == 0
     assert Image.open(out).width > 300
+
+
+def test_too_little_memory_is_one_sentence(
+    motion_file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Any
+) -> None:
+    def fail(*_: object, **__: object) -> None:
+        raise RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried to allocate 9 bytes.")
+
+    monkeypatch.setattr("anchor_core.render.motion.render_motion", fail)
+    assert main(["render", "--motion", str(motion_file), "--out", str(tmp_path / "mesh.mp4")]) == 1
+    assert "error: the memory is too small for this; use fewer --frames" in capsys.readouterr().err
+
+
+def test_a_name_that_the_terminal_cannot_show(tmp_path: Path) -> None:
+    name = os.fsdecode(b"bad\xff.png")
+    command = [sys.executable, "-m", "anchor_core", "plan", "--frames", "8", "--out", str(tmp_path / name)]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, check=False)
+    assert (done.returncode, done.stderr) == (0, b"")
+    assert b"bad\\udcff.png" in done.stdout
+
+
+def test_plan_refuses_what_is_no_picture(tmp_path: Path, capsys: Any) -> None:
+    assert main(["plan", "--frames", "48", "--out", str(tmp_path / "windows.txt")]) == 1
+    assert "give a name that ends in .png" in capsys.readouterr().err
 
 
 def test_convert_makes_one_file(goldens: Path, tmp_path: Path) -> None:

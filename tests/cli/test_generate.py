@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from anchor_core.anchor.file import save_anchor
 from anchor_core.cli.main import main
@@ -94,8 +95,10 @@ BAD = [
     (["--schedule", "zigzag"], "zigzag"),
     (["--scheduler", "magic"], "magic"),
     (["--device", "abacus"], "--device abacus cannot be used here"),
+    (["--device", "meta"], "--device meta cannot be used here"),
     (["--appearance", "missing.png"], "missing.png"),
     (["--vae", "missing.safetensors"], "missing.safetensors"),
+    (["--out", "talk.mov"], "Videos are written as .mp4, not as 'talk.mov'"),
 ]
 
 
@@ -111,6 +114,44 @@ def test_bad_input_is_one_sentence_and_no_file(
     assert os.listdir(tmp_path) == []
 
 
+def test_an_input_is_never_written_over(
+    anchor_file: Path, motion_file: Path, tmp_path: Path, capsys: Any
+) -> None:
+    """The sheet beside me.mp4 is called me.png, as the picture may be."""
+    picture = tmp_path / "me.png"
+    Image.new("RGB", (8, 8)).save(picture)
+    before = picture.read_bytes()
+    files = ("--anchor", anchor_file, "--motion", motion_file, "--appearance", picture)
+    assert generate(*files, "--out", tmp_path / "me.mp4") == 1
+    assert "me.png is read and would be written over; choose another --out" in capsys.readouterr().err
+    assert picture.read_bytes() == before
+
+
+def test_a_folder_that_cannot_be_written_is_known_before_the_work(
+    anchor_file: Path, motion_file: Path, tmp_path: Path, capsys: Any
+) -> None:
+    (tmp_path / "x.mp4").mkdir()
+    assert generate("--anchor", anchor_file, "--motion", motion_file, "--out", tmp_path / "x.mp4") == 1
+    said = capsys.readouterr().err
+    assert "x.mp4 cannot be written (a folder has this name): choose another file name." in said
+    assert "reading" not in said
+
+
+def test_bad_sound_is_known_before_the_work(
+    anchor_file: Path, motion_file: Path, tmp_path: Path, capsys: Any
+) -> None:
+    with wave.open(str(tmp_path / "slow.wav"), "wb") as file:
+        file.setnchannels(1)
+        file.setsampwidth(2)
+        file.setframerate(8)
+        file.writeframes(bytes(64))
+    files = ("--anchor", anchor_file, "--motion", motion_file, "--audio", tmp_path / "slow.wav")
+    assert generate(*files, "--out", tmp_path / "x.mp4") == 1
+    said = capsys.readouterr().err
+    assert "The sample rate is 8" in said
+    assert "rendering" not in said
+
+
 MISSING = (("vae", "no VAE"), ("vision", "no vision tower"), ("reference", "no reference picture"))
 
 
@@ -119,7 +160,9 @@ def test_a_missing_part_is_named(motion_file: Path, tmp_path: Path, capsys: Any)
         path = tmp_path / f"without_{part}.safetensors"
         save_anchor(models.tiny_anchor(**{part: None}), path)
         assert generate("--anchor", path, "--motion", motion_file, "--out", tmp_path / "x.mp4") == 1
-        assert words in capsys.readouterr().err
+        said = capsys.readouterr().err
+        assert words in said
+        assert "rendering" not in said  # before the work, not after it
     assert not (tmp_path / "x.mp4").exists()
 
 

@@ -23,8 +23,11 @@ TINY = Scale(
     person_frames=6,
     test_frames=3,
     vae=VAEConfig(steps=3, batch_size=2, crop_size=32),
+    decoder=VAEConfig(steps=2, batch_size=2, crop_size=32),
     pretrain=SGDMConfig(steps=2, batch_size=2, train_vision=True),
     finetune=SGDMConfig(steps=2, batch_size=2),
+    repaint=VAEConfig(steps=2, batch_size=2),
+    polish=SGDMConfig(steps=2, batch_size=2),
     workers=1,
 )
 
@@ -51,7 +54,7 @@ def test_card_says_how_to_sample(folder):
     assert (card.guidance_scale, card.condition_scale, card.null_appearance) == (1.0, 1.0, "stored")
     assert card.betas == pytest.approx(make_identity(0).betas)
     assert card.camera is not None
-    assert card.training_steps == 4
+    assert card.training_steps == 6
     assert card.licence
     assert card.consent
 
@@ -66,7 +69,7 @@ def test_finished_recipe_does_nothing(folder, monkeypatch):
     def refuse(*args, **kwargs):
         raise AssertionError("a finished stage was run again")
 
-    for name in ("write_dataset", "train_vae", "train_sgdm", "save_anchor"):
+    for name in ("write_dataset", "train_vae", "train_decoder", "train_sgdm", "save_anchor"):
         monkeypatch.setattr(recipe, name, refuse)
     assert train_demo_anchor(folder, seed=0, scale=TINY) == folder / recipe.ANCHOR_NAME
 

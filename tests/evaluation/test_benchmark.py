@@ -46,6 +46,14 @@ def test_foreign_anchors_are_refused(anchor, tmp_path):
         benchmark_demo(path)
 
 
+@pytest.mark.parametrize("n_frames", [-1, 0, 1])
+def test_a_clip_without_movement_is_refused(anchor, tmp_path, n_frames):
+    path = tmp_path / "anchor.safetensors"
+    save_anchor(anchor, path)
+    with pytest.raises(AnchorError, match=f"the held-out clip has {n_frames} frames: need 2 or more"):
+        benchmark_demo(path, n_frames)
+
+
 @torch.no_grad()
 def predict(sgdm, latents):
     generator = torch.Generator().manual_seed(3)

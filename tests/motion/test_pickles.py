@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import collections
+import contextlib
+import io
 import os
 import pickle
 import subprocess
+import tracemalloc
 from pathlib import Path
 from typing import Any
 
@@ -115,3 +118,77 @@ def test_size_limit(tmp_path: Path) -> None:
     path = write(tmp_path / "big.pkl", {"a": np.zeros(1000)})
     with pytest.raises(AnchorError, match="the limit is"):
         read_pickle(path, max_bytes=1000)
+
+
+@pytest.mark.parametrize("protocol", [2, 4, 5])
+def test_other_byte_order(protocol: int, tmp_path: Path) -> None:
+    content = {"a": np.arange(3, dtype=">f4"), "b": np.arange(3, dtype=">i8"), "c": np.arange(3.0)}
+    found = read_pickle(write(tmp_path / "big_endian.pkl", content, protocol))
+    for key, array in content.items():
+        np.testing.assert_array_equal(found[key], array)
+
+
+def test_a_deep_tuple_as_key_does_not_crash(tmp_path: Path) -> None:
+    (tmp_path / "deep.pkl").write_bytes(b"\x80\x02})" + b"\x85" * 200_000 + b"K\x01s.")
+    with pytest.raises(AnchorError, match="a tuple as key of a dictionary"):
+        read_pickle(tmp_path / "deep.pkl")
+
+
+@pytest.mark.parametrize(
+    "program",
+    [
+        b"\x80\x02Nr" + (2**32 - 1).to_bytes(4, "little") + b".",
+        b"\x80\x05\x96" + (2**40).to_bytes(8, "little") + b"x.",
+        b"\x80\x04\x95" + (2**60).to_bytes(8, "little") + b"N.",
+        b"\x80\x04\x8e" + (2**40).to_bytes(8, "little") + b"x.",
+    ],
+    ids=["memo", "bytearray", "frame", "bytes"],
+)
+def test_a_number_in_the_file_takes_no_memory(program: bytes, tmp_path: Path) -> None:
+    (tmp_path / "huge.pkl").write_bytes(program)
+    tracemalloc.start()
+    with contextlib.suppress(AnchorError):
+        read_pickle(tmp_path / "huge.pkl")
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < 10_000_000
+
+
+class Changed:
+    """Pickles as a call whose result is changed afterwards."""
+
+    def __init__(self, call: Any, state: Any) -> None:
+        self.call = (*call, state)
+
+    def __reduce__(self) -> Any:
+        return self.call
+
+
+def test_an_array_type_cannot_be_forged(tmp_path: Path) -> None:
+    for state in ((3, "<", None, None, None, -1, -1, 63), (3, "|", None, ("a",), {"a": 1}, 8, 1, 0), "abc"):
+        path = write(tmp_path / "forged.pkl", Changed((np.dtype, ("f8", False, True)), state))
+        with pytest.raises(AnchorError, match="asks Python for an array of an unusual type"):
+            read_pickle(path)
+
+
+def test_only_arrays_and_dictionaries_are_changed(tmp_path: Path) -> None:
+    """A global that the reader allows could be given other attributes, for all files that follow."""
+    program = b"\x80\x02cnumpy\nndarray\nN}X\x07\x00\x00\x00__new__K\x01s\x86b."
+    (tmp_path / "change.pkl").write_bytes(program)
+    with pytest.raises(AnchorError, match="asks Python for a change of 'type'"):
+        read_pickle(tmp_path / "change.pkl")
+
+
+def test_structured_arrays_are_refused(tmp_path: Path) -> None:
+    path = write(tmp_path / "s.pkl", {"a": np.zeros(3, dtype=[("x", "f4")])})
+    with pytest.raises(AnchorError, match="an array of void32"):
+        read_pickle(path)
+
+
+def test_the_advice_of_torch_is_not_passed_on(tmp_path: Path) -> None:
+    buffer = io.BytesIO()
+    torch.save(Call(os.system, "true"), buffer)
+    path = write(tmp_path / "t.pkl", Call(torch.storage._load_from_bytes, buffer.getvalue()))
+    with pytest.raises(AnchorError, match="a tensor that is damaged or holds more than numbers") as caught:
+        read_pickle(path)
+    assert "weights_only" not in str(caught.value)

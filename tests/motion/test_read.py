@@ -43,6 +43,14 @@ def show_parameters(n_frames: int = 3, **changes: Any) -> dict[str, Any]:
     return {key: value for key, value in (parameters | changes).items() if value is not None}
 
 
+def nested_lists(depth: int) -> list[Any]:
+    """Two to the power of `depth` numbers in a file of a few bytes."""
+    value: list[Any] = [0.0]
+    for _ in range(depth):
+        value = [value, value]
+    return value
+
+
 def write_show(path: Path, content: Any) -> Path:
     path.write_bytes(pickle.dumps(content, protocol=2))
     return path
@@ -97,6 +105,9 @@ def test_show_without_camera_and_betas(tmp_path: Path) -> None:
         ({"expression": "smile"}, "'expression' is not an array of numbers"),
         ({"center": [1.0]}, "camera's 'center' is"),
         ({"width": "wide"}, "'width' is not an array of numbers"),
+        ({"width": 10**400}, "'width' is not an array of numbers"),
+        ({"transl": np.ones((3, 3), complex)}, "'transl' is not an array of numbers"),
+        ({"transl": nested_lists(60)}, "'transl' is not an array of numbers"),
         ({"jaw_pose": np.full((3, 3), np.nan)}, "pose holds a number that is not finite .* in frame 0"),
     ],
 )
@@ -164,6 +175,21 @@ def test_talkshow_of_one_variant_needs_no_choice(tmp_path: Path) -> None:
     assert len(read_motion(tmp_path / "a.npy")) == 2
 
 
+@pytest.mark.parametrize("name", ["a.npy", "a.pkl"])
+def test_a_sample_of_a_single_motion_is_refused(name: str, tmp_path: Path) -> None:
+    np.save(tmp_path / "a.npy", talkshow(2))
+    write_show(tmp_path / "a.pkl", show_parameters())
+    assert len(read_motion(tmp_path / name, sample=0)) in (2, 3)
+    with pytest.raises(AnchorError, match=r"There is no sample 3: .* one motion, number 0"):
+        read_motion(tmp_path / name, sample=3)
+
+
+def test_talkshow_without_variants(tmp_path: Path) -> None:
+    np.save(tmp_path / "a.npy", np.zeros((0, 5, 265)))
+    with pytest.raises(AnchorError, match=r"a\.npy: The motion has no frames"):
+        read_motion(tmp_path / "a.npy")
+
+
 def test_talkshow_bad_number(tmp_path: Path) -> None:
     frames = talkshow(5)
     frames[3, 200] = np.inf
@@ -219,6 +245,13 @@ def test_empty_missing_and_folder(tmp_path: Path) -> None:
         read_motion(tmp_path / "b.npz")
     with pytest.raises(AnchorError, match="cannot be read"):
         read_motion(tmp_path)
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="needs pipes that have a name")
+def test_a_pipe_is_not_waited_for(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe.npy")
+    with pytest.raises(AnchorError, match="cannot be read"):
+        read_motion(tmp_path / "pipe.npy")
 
 
 @pytest.mark.parametrize("keep", [0.3, 0.9])

@@ -48,3 +48,11 @@ def test_the_strip_shows_the_seam() -> None:
 def test_bad_plans_are_refused() -> None:
     with pytest.raises(AnchorError, match="overlap 16 is not smaller"):
         plan_picture(20, 16, 16)
+
+
+@pytest.mark.parametrize(("n_frames", "window_size", "overlap"), [(10**9, 16, 4), (9000, 2000, 1999)])
+def test_a_plan_that_has_no_end_is_not_drawn(n_frames: int, window_size: int, overlap: int) -> None:
+    with pytest.raises(
+        AnchorError, match=f"the plan of {n_frames} frames .* is too large to draw: draw fewer"
+    ):
+        plan_picture(n_frames, window_size, overlap)

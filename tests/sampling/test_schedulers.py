@@ -44,7 +44,7 @@ def exact_prediction(scheduler: object, step: int, latents: torch.Tensor) -> tor
 
 def solve(name: str, schedule: NoiseSchedule, steps: int, shared: bool = True) -> torch.Tensor:
     scheduler = start_scheduler(name, schedule, steps)
-    latents = first_latents(scheduler, draw_noise(0, 3, 4, 8, 8, shared))
+    latents = first_latents(scheduler, draw_noise(0, 3, 4, 8, 8, shared=shared))
     for step in range(steps):
         latents = solver_step(
             scheduler, exact_prediction(scheduler, step, latents), step, latents, (0, shared)

@@ -90,7 +90,7 @@ def test_crash_while_saving_keeps_the_last_checkpoint(tmp_path, monkeypatch):
 
     monkeypatch.setattr(torch, "save", broken)
     (tmp_path / CHECKPOINT).rename(tmp_path / "kept")
-    with pytest.raises(OSError, match="disk full"):
+    with pytest.raises(AnchorError, match="disk full"):
         run(tmp_path, replace(CONFIG, steps=5))
     assert not (tmp_path / CHECKPOINT).exists()
     assert (tmp_path / "kept").read_bytes() == before

@@ -111,3 +111,28 @@ def test_half_a_video_is_reported(tmp_path: Path, caplog: pytest.LogCaptureFixtu
     (tmp_path / "half.mp4").write_bytes(data[: len(data) // 2])
     assert 0 < len(list(read_frames(tmp_path / "half.mp4"))) < 20
     assert "of 20 frames could be read" in caplog.text
+
+
+def test_grey_of_16_bits_keeps_its_levels(tmp_path: Path) -> None:
+    Image.fromarray(np.full((2, 3), 30_000, np.uint16)).save(tmp_path / "grey.png")
+    assert (read_picture(tmp_path / "grey.png") == 117).all()
+
+
+def test_picture_of_floats_is_refused(tmp_path: Path) -> None:
+    Image.fromarray(np.full((2, 3), 0.5, np.float32)).save(tmp_path / "float.tif")
+    with pytest.raises(AnchorError, match="not a readable picture"):
+        read_picture(tmp_path / "float.tif")
+
+
+def test_postscript_is_not_run(tmp_path: Path) -> None:
+    (tmp_path / "a.png").write_bytes(
+        b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n%%EndComments\nquit\n"
+    )
+    with pytest.raises(AnchorError, match=r"a\.png is not a readable picture: choose a PNG or JPEG file"):
+        read_picture(tmp_path / "a.png")
+
+
+def test_picture_with_too_many_pixels(tmp_path: Path) -> None:
+    Image.new("1", (9_000, 9_000)).save(tmp_path / "huge.png")
+    with pytest.raises(AnchorError, match=r"huge\.png has 9000 x 9000 pixels and the limit is 80 million"):
+        read_picture(tmp_path / "huge.png")
