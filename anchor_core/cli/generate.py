@@ -97,7 +97,7 @@ def run(args: argparse.Namespace) -> None:
         bar(2, 4)
         anchor = anchor_with_parts(args)
         bar(3, 4)
-        body = body_from(args)
+        body = body_from(args, motion.gender)
         bar(4, 4)
     motion = place_motion(motion, camera_of(anchor.card), betas_of(anchor.card))
     scene = Scene(anchor, motion, body, _picture(args.appearance), args.renderer)

@@ -53,7 +53,9 @@ def run_render(args: argparse.Namespace) -> None:
     audio = audio_from(args, motion)
     size = tuple(args.size) if args.size else None
     with step_bar("rendering the mesh") as bar:
-        frames = render_motion(motion, body_from(args), size=size, backend=args.renderer, progress=bar).image
+        frames = render_motion(
+            motion, body_from(args, motion.gender), size=size, backend=args.renderer, progress=bar
+        ).image
     write_video(args.out, to_bytes(frames), motion.fps, audio=audio)
     print(f"{args.out}: {len(frames)} frames at {motion.fps:g} fps")
 

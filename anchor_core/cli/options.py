@@ -36,7 +36,7 @@ def add_motion_options(parser: argparse.ArgumentParser, default: Path | None) ->
     parser.add_argument("--start", type=int, default=0, metavar="N", help="first frame (default 0)")
     parser.add_argument("--frames", type=int, metavar="N", help="number of frames (default: to the end)")
     parser.add_argument(
-        "--body", type=Path, metavar="FILE", help="SMPL-X .npz of your own (default: the stand-in that ships)"
+        "--body", type=Path, metavar="PATH", help="your SMPL-X .npz, or a folder of them (default: stand-in)"
     )
     parser.add_argument(
         "--renderer",
@@ -80,11 +80,16 @@ def audio_from(args: argparse.Namespace, motion: Motion) -> tuple[np.ndarray, in
     return audio
 
 
-def body_from(args: argparse.Namespace) -> BodyModel:
-    """The user's body file, or the stand-in."""
+def body_from(args: argparse.Namespace, gender: str) -> BodyModel:
+    """The user's body file, the body of a folder that fits the gender, or the stand-in."""
+    from ..body.find import AUTO, body_for, find_bodies
     from ..body.model import load_body, standin_body
 
-    return load_body(args.body) if args.body else standin_body()
+    if args.body is None:
+        return standin_body()
+    if args.body.is_dir():
+        return body_for(AUTO, find_bodies([args.body]), gender)
+    return load_body(args.body)
 
 
 def check_outputs(args: argparse.Namespace, *written: Path) -> None:

@@ -4,13 +4,12 @@
 
 The two stages of the paper (section 4.1) in small, about one hour on two CPU cores:
 
-    film        people (ten persons), person (a minute of one)
+    film        people (ten persons), person (a minute of one), takes (four more, in short takes)
     vae         an autoencoder from nothing, on all of them
     decoder     its decoder alone once more, on the person
     pretrain    SGDM and vision tower together, on many people
     finetune    SGDM alone, on the person
-    repaint     the decoder again, on what the SGDM makes of the person's meshes
-    polish      SGDM alone, on the person, from a lower learning rate
+    broaden     SGDM alone, on the minute and the takes
     anchor      one .safetensors with networks, VAE, tower, reference picture and card
     report      its result on motion that no stage has seen
 
@@ -23,25 +22,24 @@ from __future__ import annotations
 
 import json
 import logging
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors.torch import load_file, save_file
 
 from .. import __version__
 from ..anchor.card import AnchorCard
 from ..anchor.file import Anchor, save_anchor
-from ..anchor.use import sampler_settings
 from ..files import atomic_path
 from ..motion.camera import default_camera
 from ..progress import StepFactory, silent_step
 from ..sampling.schedulers import ZERO_TERMINAL_SNR
 from ..sgdm.network import SGDM
 from ..training.config import SGDMConfig, VAEConfig
-from ..training.data import TrainingSet, load_pictures, prepare
-from ..training.decoder import sample_recordings, train_decoder, train_decoder_on_denoised
+from ..training.data import TrainingSet, join_sets, load_pictures, prepare
+from ..training.decoder import train_decoder
 from ..training.trainer import train_sgdm
 from ..training.vae import train_vae
 from .dataset import MANIFEST, DatasetSettings, write_dataset
@@ -54,9 +52,12 @@ log = logging.getLogger("anchor")
 FPS = 25.0
 CLIP_FRAMES = 60
 """Each clip has a posture of its own: short clips show many."""
+TAKE_FRAMES = 25
+TAKES_SEED = 100_000
+"""One minute shows 25 postures, too few: 30 dB on its own frames and 25 dB on new motion. Hence the takes."""
 ANCHOR_NAME = "demo_anchor.safetensors"
 REPORT_NAME = "report.json"
-PEOPLE, PERSON = "people", "person"
+PEOPLE, PERSON, TAKES = "people", "person", "takes"
 
 
 @dataclass(frozen=True)
@@ -67,13 +68,13 @@ class Scale:
     people: int
     people_frames: int
     person_frames: int
+    takes_frames: int
     test_frames: int
     vae: VAEConfig
     decoder: VAEConfig
     pretrain: SGDMConfig
     finetune: SGDMConfig
-    repaint: VAEConfig
-    polish: SGDMConfig
+    broaden: SGDMConfig
     workers: int = 2
 
 
@@ -82,26 +83,26 @@ FULL = Scale(
     people=10,
     people_frames=100,
     person_frames=1500,  # one minute
+    takes_frames=3000,
     test_frames=48,
     vae=VAEConfig(steps=2800),
     decoder=VAEConfig(steps=2000, batch_size=32, learning_rate=1e-3),
     pretrain=SGDMConfig(steps=800, train_vision=True),
     finetune=SGDMConfig(steps=2600),
-    repaint=VAEConfig(steps=900, batch_size=4, learning_rate=7e-4),
-    polish=SGDMConfig(steps=1600, learning_rate=7e-4),
+    broaden=SGDMConfig(steps=2400),
 )
 QUICK = Scale(
     size=64,
     people=3,
     people_frames=8,
     person_frames=32,
+    takes_frames=30,
     test_frames=8,
     vae=VAEConfig(steps=40, crop_size=32),
     decoder=VAEConfig(steps=20, crop_size=32),
     pretrain=SGDMConfig(steps=20, train_vision=True),
     finetune=SGDMConfig(steps=40),
-    repaint=VAEConfig(steps=10, batch_size=4),
-    polish=SGDMConfig(steps=10),
+    broaden=SGDMConfig(steps=20),
 )
 
 
@@ -138,19 +139,22 @@ class Recipe:
     step: StepFactory
 
     def film(self) -> None:
-        """Film people 1, 2, ... together, then a minute of the anchor, person 0."""
+        """Film people 1, 2, ... together, then the anchor, person 0."""
         scale = self.scale
         everybody = range(1, scale.people + 1)
-        for name, identities, n_frames in (
-            (PEOPLE, everybody, scale.people * scale.people_frames),
-            (PERSON, (0,), scale.person_frames),
-        ):
-            if not (self.out / name / MANIFEST).is_file():
-                settings = DatasetSettings(scale.size, FPS, clip_frames=CLIP_FRAMES, workers=scale.workers)
-                with self.step(f"filming {name}", " frames") as bar:
-                    write_dataset(
-                        self.out / name, identities, n_frames, seed=self.seed, settings=settings, progress=bar
-                    )
+        whole = DatasetSettings(scale.size, FPS, clip_frames=CLIP_FRAMES, workers=scale.workers)
+        short = replace(whole, fps=FPS / 2, clip_frames=TAKE_FRAMES)
+        self._film(PEOPLE, everybody, scale.people * scale.people_frames, self.seed, whole)
+        self._film(PERSON, (0,), scale.person_frames, self.seed, whole)
+        self._film(TAKES, (0,), scale.takes_frames, self.seed + TAKES_SEED, short)
+
+    def _film(
+        self, name: str, identities: Sequence[int], n_frames: int, seed: int, settings: DatasetSettings
+    ) -> None:
+        if (self.out / name / MANIFEST).is_file():
+            return
+        with self.step(f"filming {name}", " frames") as bar:
+            write_dataset(self.out / name, identities, n_frames, seed=seed, settings=settings, progress=bar)
 
     def train(self) -> Anchor:
         """All stages after filming."""
@@ -164,32 +168,18 @@ class Recipe:
         self.denoise("pretrain", sgdm, vision, prepare(people, vae, vision, train_vision=True))
         one = prepare(person, vae, vision, train_vision=False)
         self.denoise("finetune", sgdm, vision, one)
-        denoised = self.denoised(sgdm, one)
-        with self.step("training the decoder again", " steps") as bar:
-            config = replace(scale.repaint, seed=seed)
-            train_decoder_on_denoised(vae, person.target, denoised, config, self.out / "repaint", bar)
-        self.denoise("polish", sgdm, vision, one)
+        takes = prepare(load_pictures(self.out / TAKES / MANIFEST), vae, vision, train_vision=False)
+        self.denoise("broaden", sgdm, vision, join_sets([one, takes]))
         networks = {"body": sgdm, "vae": vae, "vision": vision}
         null = torch.zeros(1, *one.reference.shape[1:])
         picture = torch.from_numpy(person.reference[0])
         return Anchor(demo_card(scale, seed), **networks, null_appearance=null, reference=picture)
 
     def denoise(self, stage: str, sgdm: SGDM, vision: Any, data: TrainingSet) -> None:
-        """Train the SGDM for one stage: `pretrain`, `finetune` or `polish`."""
+        """Train the SGDM for one stage: `pretrain`, `finetune` or `broaden`."""
         config: SGDMConfig = replace(getattr(self.scale, stage), seed=self.seed)
         with self.step(stage, " steps") as bar:
             train_sgdm(sgdm, vision, data, ZERO_TERMINAL_SNR, config, self.out / stage, bar)
-
-    def denoised(self, sgdm: SGDM, data: TrainingSet) -> torch.Tensor:
-        """What the SGDM makes of the meshes of the training frames, clip by clip: (N, C, h, w)."""
-        path = self.out / "denoised.safetensors"
-        if not path.is_file():
-            settings = sampler_settings(demo_card(self.scale, self.seed))
-            with self.step("denoising the person", " frames") as bar:
-                latents = sample_recordings(sgdm, data, settings, ZERO_TERMINAL_SNR, bar)
-            with atomic_path(path) as partial:
-                save_file({"latents": latents}, str(partial))
-        return load_file(str(path))["latents"]
 
     def report(self, path: Path) -> None:
         """Measure the finished file on held-out motion: with clean meshes, and with jittering estimates."""
@@ -213,7 +203,7 @@ def demo_card(scale: Scale, seed: int) -> AnchorCard:
         camera=default_camera(scale.size, scale.size).to_dict(),
         betas=make_identity(0).betas,
         fps=FPS,
-        training_steps=scale.pretrain.steps + scale.finetune.steps + scale.polish.steps,
+        training_steps=scale.pretrain.steps + scale.finetune.steps + scale.broaden.steps,
         seed=seed,
         prediction_type=schedule.prediction_type,
         num_train_timesteps=schedule.train_steps,

@@ -51,12 +51,6 @@ class Camera:
         center = (self.center_px[0] - x0, self.center_px[1] - y0)
         return replace(self, center_px=center, size=(int(width), int(height)))
 
-    def centre_square(self) -> Camera:
-        """The camera of the largest square in the middle of the picture: the crop of square anchors."""
-        width, height = self.size
-        side = min(width, height)
-        return self.cropped((width - side) / 2, (height - side) / 2, side, side)
-
     def to_dict(self) -> dict[str, list[float]]:
         """Plain lists, fit for JSON."""
         return {

@@ -7,6 +7,7 @@ mean and deviation are kept, and every step draws its own latents from it.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
@@ -66,6 +67,21 @@ class TrainingSet:
                 f"no recording has {clip_length} frames in a row; need one at least; lower clip_length"
             )
         return starts
+
+
+def join_sets(parts: Sequence[TrainingSet]) -> TrainingSet:
+    """Several sets in a row as one; recordings stay apart. All need pictures of one size."""
+    rows = np.cumsum([0, *(len(part.reference) for part in parts)])
+    clips = np.cumsum([0, *(int(part.clip[-1]) + 1 for part in parts)])
+    return TrainingSet(
+        pose=torch.cat([part.pose for part in parts]),
+        mean=torch.cat([part.mean for part in parts]),
+        deviation=torch.cat([part.deviation for part in parts]),
+        reference=torch.cat([part.reference for part in parts]),
+        which=torch.cat([part.which + int(row) for part, row in zip(parts, rows, strict=False)]),
+        clip=torch.cat([part.clip + int(clip) for part, clip in zip(parts, clips, strict=False)]),
+        null=parts[0].null,
+    )
 
 
 def load_pictures(manifest: Path, progress: Progress | None = None) -> Pictures:

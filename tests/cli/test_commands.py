@@ -14,6 +14,7 @@ from PIL import Image
 
 from anchor_core.anchor.file import load_anchor
 from anchor_core.cli.main import build_parser, main
+from anchor_core.files import ASSETS
 from anchor_core.motion.read import read_motion
 
 ROOT = Path(__file__).resolve().parent.parent.parent
@@ -58,6 +59,14 @@ def test_render_writes_the_mesh(motion_file: Path, tmp_path: Path) -> None:
     options = ["--motion", str(motion_file), "--frames", "3", "--size", "96", "96", "--out", str(out)]
     assert main(["render", *options]) == 0
     assert out.stat().st_size > 0
+
+
+def test_a_folder_of_bodies_is_searched(motion_file: Path, tmp_path: Path) -> None:
+    (tmp_path / "bodies").mkdir()
+    (tmp_path / "bodies" / "SMPLX_NEUTRAL.npz").symlink_to(ASSETS / "standin.npz")
+    out = tmp_path / "mesh.mp4"
+    options = ["--body", str(tmp_path / "bodies"), "--frames", "1", "--size", "64", "64", "--out", str(out)]
+    assert main(["render", "--motion", str(motion_file), *options]) == 0
 
 
 def test_save_motion_keeps_the_motion(motion_file: Path, tmp_path: Path) -> None:

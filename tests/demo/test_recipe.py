@@ -21,13 +21,13 @@ TINY = Scale(
     people=2,
     people_frames=3,
     person_frames=6,
+    takes_frames=4,
     test_frames=3,
     vae=VAEConfig(steps=3, batch_size=2, crop_size=32),
     decoder=VAEConfig(steps=2, batch_size=2, crop_size=32),
     pretrain=SGDMConfig(steps=2, batch_size=2, train_vision=True),
     finetune=SGDMConfig(steps=2, batch_size=2),
-    repaint=VAEConfig(steps=2, batch_size=2),
-    polish=SGDMConfig(steps=2, batch_size=2),
+    broaden=SGDMConfig(steps=2, batch_size=2),
     workers=1,
 )
 

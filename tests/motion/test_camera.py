@@ -36,12 +36,6 @@ def test_cropped_moves_pixels() -> None:
     np.testing.assert_allclose(pixels(part, POINTS), pixels(SHOW, POINTS) - [200, -30])
 
 
-def test_centre_square() -> None:
-    square = SHOW.centre_square()
-    assert square.size == (720, 720)
-    np.testing.assert_allclose(pixels(square, POINTS), pixels(SHOW, POINTS) - [280, 0])
-
-
 @pytest.mark.parametrize("size", [(512, 512), (128, 128), (768, 512), (512, 768)])
 def test_default_camera_is_a_crop_of_shows(size: tuple[int, int]) -> None:
     camera = default_camera(*size)
