@@ -25,11 +25,13 @@ def atomic_path(path: str | os.PathLike[str]) -> Iterator[Path]:
     """
     check_writable(path)
     final = Path(path)
-    # A name of our own, not mkstemp's file: its mode 0600 would stay with the final file.
     partial = final.parent / f".{final.stem[:32]}.{secrets.token_hex(4)}{final.suffix}"
     try:
         final.parent.mkdir(parents=True, exist_ok=True)
+        partial.touch()
+        mode = partial.stat().st_mode
         yield partial
+        os.chmod(partial, mode)  # some writers (safetensors) leave files that only their owner may read
         os.replace(partial, final)
     except BaseException as error:
         partial.unlink(missing_ok=True)

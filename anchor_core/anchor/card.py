@@ -31,11 +31,10 @@ _RANGES: dict[str, tuple[float, float]] = {
     "steps": (1, 1000),
     "window_size": (1, 4096),
     "overlap": (0, 4095),
-    "appearance_size": (16, 2048),
 }
 _WHOLE = {
     *("training_steps", "seed", "num_train_timesteps", "steps_offset"),
-    *("steps", "window_size", "overlap", "appearance_size"),
+    *("steps", "window_size", "overlap"),
 }
 _CHOICES: dict[str, tuple[str, ...]] = {
     "stage": ("finetuned", "pretrained"),
@@ -91,8 +90,6 @@ class AnchorCard:
     """`reference` repeats the published inference (aliased residual), `trained` the training."""
     null_appearance: str = "text"
     """Unconditional tokens: the empty prompt of the `text` encoder, or `stored` in the file."""
-    appearance_size: int = 224
-    """Side of the picture that the vision tower sees, pixels."""
     licence: str = ""
     consent: str = ""
     """Who agreed to this digital likeness, and to what."""

@@ -44,7 +44,7 @@ from ..training.trainer import train_sgdm
 from ..training.vae import train_vae
 from .dataset import MANIFEST, DatasetSettings, write_dataset
 from .identity import make_identity
-from .networks import APPEARANCE_SIZE, new_sgdm, new_vae, new_vision
+from .networks import new_sgdm, new_vae, new_vision
 
 log = logging.getLogger("anchor")
 
@@ -222,7 +222,6 @@ def demo_card(scale: Scale, seed: int) -> AnchorCard:
         overlap=4,
         fidelity="trained",
         null_appearance="stored",
-        appearance_size=APPEARANCE_SIZE,
         licence="CC0 1.0",
         consent="nobody's likeness: a synthetic person on the CC0 body of MakeHuman",
         made_with=f"anchor_core {__version__}: python -m anchor_core train-demo --seed {seed}",

@@ -32,6 +32,9 @@ from ..sgdm.vae import decode_frames, encode_frames
 from .experiments import EXPERIMENTS, Experiment, prepared
 from .metrics import acceleration_ratio, background_deviation, flicker, psnr, ssim
 
+DIGITS = (2, 2, 4, 2, 2, 2, 2, 1)
+"""Decimals of the columns of the table."""
+
 
 @dataclass(frozen=True)
 class HeldOutClip:
@@ -201,10 +204,9 @@ def table(rows: Sequence[Row]) -> str:
         "|---|---|---|---|---|---|---|---|---|",
     ]
     for row in rows:
-        lines.append(
-            f"| {row.name} | {row.psnr:.2f} | {row.psnr_person:.2f} | {row.ssim:.4f} | {row.flicker:.2f} "
-            f"| {row.seams:.2f} | {row.acceleration:.2f} | {row.background:.2f} | {row.seconds:.1f} |"
-        )
+        _, *numbers = asdict(row).values()
+        cells = ["–" if math.isnan(n) else f"{n:.{d}f}" for n, d in zip(numbers, DIGITS, strict=True)]
+        lines.append(f"| {row.name} | {' | '.join(cells)} |")
     return "\n".join(lines)
 
 
