@@ -2,10 +2,10 @@
 
     python -m anchor_core train-demo --out out/demo --seed 0
 
-The two stages of the paper (section 4.1) in small, about one hour on two CPU cores:
+The two stages of the paper (section 4.1) in small, about 80 CPU minutes in all:
 
     film        people (ten persons), person (a minute of one), takes (four more, in short takes)
-    vae         an autoencoder from nothing, on all of them
+    vae         an autoencoder from nothing, on people and person
     decoder     its decoder alone once more, on the person
     pretrain    SGDM and vision tower together, on many people
     finetune    SGDM alone, on the person
@@ -14,8 +14,8 @@ The two stages of the paper (section 4.1) in small, about one hour on two CPU co
     report      its result on motion that no stage has seen
 
 Every stage is skipped when its result is there, and goes on where it was stopped otherwise. Random
-numbers are fixed by the seed; kernels differ between machines, so expect the same picture within 0.1 dB,
-not the same bits.
+numbers are fixed by the seed; kernels differ between machines, so expect a result as good, not the same
+bits.
 """
 
 from __future__ import annotations

@@ -20,6 +20,7 @@ import torch
 from torch import Tensor, nn
 
 from ..errors import AnchorError
+from ..files import atomic_path
 from ..progress import Progress
 from .average import WeightAverage
 from .checkpoint import load_checkpoint, save_checkpoint
@@ -138,7 +139,9 @@ class Meter:
         lines = path.read_text().splitlines() if first and path.is_file() else []
         # Steps after the checkpoint are made again, so their lines go.
         kept = [line for line in lines if json.loads(line)["step"] <= first]
-        path.write_text("".join(line + "\n" for line in kept))
+        if kept != lines or not first:
+            with atomic_path(path) as partial:
+                partial.write_text("".join(line + "\n" for line in kept))
 
     def add(self, step: int, loss: float, rate: float) -> None:
         """Take in the loss of a step."""
