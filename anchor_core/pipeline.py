@@ -20,7 +20,7 @@ from .anchor.file import Anchor
 from .body.model import BodyModel
 from .errors import AnchorError
 from .motion.motion import Motion
-from .progress import StepFactory
+from .progress import StepFactory, count_windows
 from .render.mesh import Backend, to_bytes
 from .sampling.conditioning import Conditioning
 from .sampling.sampler import SamplerSettings
@@ -100,10 +100,6 @@ def denoise(
 
     body = _body_of(anchor).eval()
     with step("denoising", " windows") as bar:
-
-        def count(index: int, window: int, n_steps: int, n_windows: int, _: object) -> None:
-            bar(index * n_windows + window + 1, n_steps * n_windows, None)
-
         return sample(
             body,
             conditioning,
@@ -111,7 +107,7 @@ def denoise(
             noise_schedule(anchor.card),
             device=device,
             dtype=dtype,
-            callback=count,
+            callback=count_windows(bar),
         )
 
 

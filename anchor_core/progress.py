@@ -17,3 +17,13 @@ StepFactory = Callable[[str, str], AbstractContextManager[Progress]]
 def silent_step(_name: str, _unit: str) -> Iterator[Progress]:
     """A StepFactory that shows nothing."""
     yield lambda done, total, preview: None
+
+
+def count_windows(progress: Progress | None) -> Callable[[int, int, int, int, object], None]:
+    """The sampler's callback that moves a bar by one with each window of each step."""
+
+    def count(step: int, window: int, n_steps: int, n_windows: int, _preview: object) -> None:
+        if progress is not None:
+            progress(step * n_windows + window + 1, n_steps * n_windows, None)
+
+    return count

@@ -24,7 +24,8 @@ from ..anchor.file import Anchor, load_anchor
 from ..anchor.use import appearance_tokens, noise_schedule, sampler_settings
 from ..errors import AnchorError
 from ..files import atomic_path
-from ..progress import Progress, StepFactory, silent_step
+from ..progress import Progress, StepFactory, count_windows, silent_step
+from ..render.mesh import to_bytes
 from ..sampling.sampler import SamplerSettings, sample_latents
 from ..sampling.windows import plan_windows
 from ..sgdm.network import SGDM
@@ -119,7 +120,7 @@ def film_held_out(anchor: Anchor, n_frames: int, jitter: float = 1.0) -> HeldOut
     card = anchor.card
     settings = DatasetSettings(size=card.resolution[0], fps=card.fps, jitter=jitter)
     mesh, truth, _ = render_clip(Clip(0, HELD_OUT_SEED, 0, n_frames), settings)
-    return HeldOutClip(_bytes(mesh), _bytes(truth))
+    return HeldOutClip(*(torch.from_numpy(to_bytes(frames)) for frames in (mesh, truth)))
 
 
 def film(
@@ -131,14 +132,9 @@ def film(
 ) -> Tensor:
     """Frames for mesh renders: (F, H, W, 3) in, float [0, 1] of the same shape out."""
     appearance, null = appearance_tokens(anchor)
-
-    def count(index: int, window: int, n_steps: int, n_windows: int, _: object) -> None:
-        if progress:
-            progress(index * n_windows + window + 1, n_steps * n_windows, None)
-
-    latents = sample_latents(
-        sgdm, mesh, appearance, null, settings, noise_schedule(anchor.card), callback=count
-    )
+    schedule = noise_schedule(anchor.card)
+    callback = count_windows(progress)
+    latents = sample_latents(sgdm, mesh, appearance, null, settings, schedule, callback=callback)
     return decode_frames(anchor.vae, latents)
 
 
@@ -227,7 +223,3 @@ def write_json(path: Path, rows: Sequence[Row], anchor: Anchor, n_frames: int) -
 def plain(row: Row) -> dict[str, Any]:
     """The row for JSON, which knows no nan."""
     return {key: None if value != value else value for key, value in asdict(row).items()}
-
-
-def _bytes(images: Tensor) -> Tensor:
-    return images.clamp(0, 1).mul(255).round().to(torch.uint8)

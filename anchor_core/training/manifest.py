@@ -17,6 +17,7 @@ from typing import Any
 import numpy as np
 
 from ..errors import AnchorError
+from ..video.read import read_picture
 
 KEYS = ("source", "target", "reference")
 
@@ -90,13 +91,8 @@ def read_pictures(files: list[Path], progress: Any = None) -> np.ndarray:
 
 
 def read_rgb(file: Path) -> np.ndarray:
-    """One picture as (H, W, 3) uint8 sRGB; transparency is dropped."""
-    from PIL import Image, UnidentifiedImageError
-
+    """One picture as (H, W, 3) uint8 sRGB, by the reader that is safe for any file; errors name the path."""
     try:
-        with Image.open(file) as image:
-            return np.asarray(image.convert("RGB"))
-    except (UnidentifiedImageError, OSError) as error:
-        raise AnchorError(
-            f"{file} cannot be read as a picture ({error}); need PNG or JPEG; replace it"
-        ) from None
+        return read_picture(file)
+    except AnchorError as error:
+        raise AnchorError(f"{file} cannot be read: {error}") from None
