@@ -7,7 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 
-import cv2
+import av
 import numpy as np
 import pytest
 import torch
@@ -88,7 +88,8 @@ def test_colours_keep_their_order_through_files(square: Square, near_camera: Cam
     assert red < green < blue  # the material is teal
     path = tmp_path / "frame.png"
     Image.fromarray((image * 255).round().byte().numpy(), "RGB").save(path)
-    assert cv2.imread(str(path))[5, 5].tolist() == [blue, green, red]
+    with av.open(str(path)) as file:
+        assert next(file.decode()).to_ndarray(format="bgr24")[5, 5].tolist() == [blue, green, red]
 
 
 def test_square_covers_its_pixels_at_its_depth(square: Square, near_camera: Camera) -> None:
