@@ -14,6 +14,7 @@ from typing import Any
 
 from ..errors import AnchorError
 from ..motion.camera import Camera
+from .face_card import FaceCard
 
 CARD_VERSION = 1
 _MAX_TEXT = 20_000  # characters; a consent statement is the longest honest text on a card
@@ -90,6 +91,8 @@ class AnchorCard:
     """`reference` repeats the published inference (aliased residual), `trained` the training."""
     null_appearance: str = "text"
     """Unconditional tokens: the empty prompt of the `text` encoder, or `stored` in the file."""
+    face: FaceCard | None = None
+    """Settings of the face pass; None where there is no face network."""
     licence: str = ""
     consent: str = ""
     """Who agreed to this digital likeness, and to what."""
@@ -120,7 +123,7 @@ class AnchorCard:
 
     def to_dict(self) -> dict[str, Any]:
         """Plain JSON values; `from_dict` gives an equal card."""
-        data = asdict(self)
+        data = {**asdict(self), "face": self.face and self.face.to_dict()}
         return {**data.pop("extra"), **data}
 
     @classmethod
@@ -133,6 +136,8 @@ class AnchorCard:
         _check_version(data.get("version", CARD_VERSION))
         known = {f.name for f in fields(cls)} - {"extra"}
         values = {key: _frozen(value) for key, value in data.items() if key in known}
+        if values.get("face") is not None:
+            values["face"] = FaceCard.from_dict(values["face"])
         return cls(**values, extra={key: value for key, value in data.items() if key not in known})
 
 
@@ -163,6 +168,9 @@ def _check_structures(card: AnchorCard) -> None:
     _require("betas", card.betas, good, "up to 1000 finite numbers, or nothing")
     if card.camera is not None:
         _check_camera(card.camera)
+    _require(
+        "face", card.face, card.face is None or isinstance(card.face, FaceCard), "a FaceCard, or nothing"
+    )
 
 
 def _check_camera(camera: object) -> None:

@@ -46,7 +46,8 @@ NETWORKS: dict[str, NetworkKind] = {
     "vae": VAE,
     "vision": VISION,
 }
-TENSORS = ("null_appearance", "reference")
+TENSORS = ("null_appearance", "reference", "face_reference")
+PICTURES = ("reference", "face_reference")
 STAGES = ("body", "face")
 
 
@@ -55,8 +56,8 @@ class Anchor:
     """A digital presenter: networks of the two stages, and what they need.
 
     vae: AutoencoderKL; vision: CLIPVisionModel; both None when the anchor uses those of Stable Diffusion 1.5
-    and CLIP ViT-B/32. null_appearance: (1, T, D) tokens of "no appearance"; reference: picture of the
-    person for the vision tower, (H, W, 3) uint8 sRGB.
+    and CLIP ViT-B/32. null_appearance: (1, T, D) tokens of "no appearance"; reference, face_reference:
+    pictures of the person, and of the aligned face, for the vision tower, (H, W, 3) uint8 sRGB.
     """
 
     card: AnchorCard
@@ -66,6 +67,7 @@ class Anchor:
     vision: Any = None
     null_appearance: Tensor | None = None
     reference: Tensor | None = None
+    face_reference: Tensor | None = None
 
 
 def save_anchor(anchor: Anchor, path: str | os.PathLike[str], dtype: torch.dtype = torch.float16) -> None:
@@ -109,7 +111,7 @@ def load_anchor(
         tensors = {name: _load_tensor(source, name, dtype) for name in TENSORS if name in source.shapes}
     body, face = (_join(loaded, stage, card) for stage in STAGES)
     vae, vision = loaded.get("vae"), loaded.get("vision")
-    return Anchor(card, body, face, vae, vision, tensors.get("null_appearance"), tensors.get("reference"))
+    return Anchor(card, body, face, vae, vision, **tensors)
 
 
 def read_card(path: str | os.PathLike[str]) -> AnchorCard:
@@ -130,6 +132,11 @@ def join_networks(unet: Any, controlnet: Any, fidelity: str) -> SGDM:
 
     sgdm = SGDM(unet, controlnet, fidelity=fidelity)  # type: ignore[arg-type]
     return sgdm.eval().requires_grad_(False)
+
+
+def fidelity_of(card: AnchorCard, stage: str) -> str:
+    """The published face stage runs as it was trained; the body's inference differs from its training."""
+    return card.fidelity if stage == "body" else "trained"
 
 
 def _networks(anchor: Anchor) -> dict[str, nn.Module]:
@@ -157,7 +164,7 @@ def _tensors(anchor: Anchor, dtype: torch.dtype) -> dict[str, Tensor]:
         _check_tensor(name, tuple(tensor.shape), "the anchor")
     return {
         name: tensor.detach().to("cpu", torch.uint8).contiguous()
-        if name == "reference"
+        if name in PICTURES
         else _stored(tensor, dtype, name)
         for name, tensor in given.items()
     }
@@ -225,20 +232,20 @@ def _load_network(part: str, config: Config, source: TensorFile, dtype: torch.dt
 
 def _load_tensor(source: TensorFile, name: str, dtype: torch.dtype) -> Tensor:
     _check_tensor(name, source.shapes[name], source.path.name)
-    return source.read(name).to(torch.uint8 if name == "reference" else dtype, copy=True)
+    return source.read(name).to(torch.uint8 if name in PICTURES else dtype, copy=True)
 
 
 def _check_tensor(name: str, shape: tuple[int, ...], source: str) -> None:
-    good = shape[2:] == (3,) if name == "reference" else shape[:1] == (1,)
+    good = shape[2:] == (3,) if name in PICTURES else shape[:1] == (1,)
     if len(shape) != 3 or not good or 0 in shape:
-        needed = "(H, W, 3)" if name == "reference" else "(1, T, D)"
+        needed = "(H, W, 3)" if name in PICTURES else "(1, T, D)"
         raise AnchorError(f"{name} in {source} has the shape {list(shape)}; it must be {needed}.")
 
 
 def _join(loaded: Mapping[str, Any], stage: str, card: AnchorCard) -> SGDM | None:
     if f"{stage}.unet" not in loaded:
         return None
-    return join_networks(loaded[f"{stage}.unet"], loaded[f"{stage}.controlnet"], card.fidelity)
+    return join_networks(loaded[f"{stage}.unet"], loaded[f"{stage}.controlnet"], fidelity_of(card, stage))
 
 
 def _check_null(card: AnchorCard, stored: bool, path: Path) -> None:

@@ -19,7 +19,8 @@ import torch
 from ..errors import AnchorError
 from .card import AnchorCard
 from .configs import CONTROLNET, UNET, Config, NetworkKind, build_empty, clean_config
-from .file import Anchor, join_networks
+from .face_card import FaceCard
+from .file import Anchor, fidelity_of, join_networks
 from .weights import fill, open_tensors
 
 WEIGHT_NAMES = (
@@ -41,8 +42,8 @@ def load_published(
     """
     root = Path(folder)
     stages = find_stages(root)
-    card = card or AnchorCard(name=_person(root))
-    networks = {stage: load_stage(place, dtype, card.fidelity) for stage, place in stages.items()}
+    card = card or AnchorCard(name=_person(root), face=FaceCard() if "face" in stages else None)
+    networks = {stage: load_stage(place, dtype, fidelity_of(card, stage)) for stage, place in stages.items()}
     return Anchor(card, **networks)
 
 

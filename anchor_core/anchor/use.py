@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import fields
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 import torch
@@ -13,9 +13,12 @@ from ..motion.camera import Camera, default_camera
 from ..sampling.sampler import SamplerSettings
 from ..sampling.schedulers import NoiseSchedule
 from .card import AnchorCard
+from .face_card import FaceCard
 
 if TYPE_CHECKING:
     from .file import Anchor
+
+Stage = Literal["body", "face"]
 
 
 def noise_schedule(card: AnchorCard) -> NoiseSchedule:
@@ -39,20 +42,29 @@ def betas_of(card: AnchorCard) -> np.ndarray | None:
     return None if card.betas is None else np.asarray(card.betas, np.float32)
 
 
-def sampler_settings(card: AnchorCard, **overrides: Any) -> SamplerSettings:
-    """The settings that the anchor wants, with `overrides` that are not None instead."""
+def sampler_settings(card: AnchorCard, stage: Stage = "body", **overrides: Any) -> SamplerSettings:
+    """The settings that a stage of the anchor wants, with `overrides` that are not None instead."""
     wanted = {field.name for field in fields(SamplerSettings)} - {"seed"}
-    own = {name: getattr(card, name) for name in wanted if hasattr(card, name)}
+    cards = (card,) if stage == "body" else (card, face_card(card))
+    own = {name: getattr(one, name) for one in cards for name in wanted if hasattr(one, name)}
     return SamplerSettings(**own | {name: value for name, value in overrides.items() if value is not None})
 
 
+def face_card(card: AnchorCard) -> FaceCard:
+    """Settings of the face pass; the published ones where the card has none."""
+    return card.face or FaceCard()
+
+
 def appearance_tokens(
-    anchor: Anchor, picture: np.ndarray | torch.Tensor | None = None, device: torch.device | str = "cpu"
+    anchor: Anchor,
+    picture: np.ndarray | torch.Tensor | None = None,
+    device: torch.device | str = "cpu",
+    stage: Stage = "body",
 ) -> tuple[torch.Tensor, torch.Tensor | None]:
     """Tokens of a reference picture, (1, T, D), and the unconditional ones, (1, T, D) or None.
 
-    picture: (H, W, C) uint8 or float in [0, 1]; None takes the one inside the anchor file. The published
-    code encodes in float32, so do we. Raises AnchorError where picture or vision tower is missing.
+    picture: (H, W, C) uint8 or float in [0, 1]; None takes that of the stage inside the anchor file. The
+    published code encodes in float32, so do we. Raises AnchorError where picture or vision tower is missing.
     """
     from ..sgdm.appearance import encode_appearance
 
@@ -63,9 +75,10 @@ def appearance_tokens(
             " look at the reference picture; name a file of it"
         )
     if picture is None:
-        picture = anchor.reference
+        picture = anchor.reference if stage == "body" else anchor.face_reference
     if picture is None:
-        raise AnchorError(f"the anchor '{name}' holds no reference picture; give a picture of the person")
+        wanted = "picture of the person" if stage == "body" else "crop of the person's aligned face"
+        raise AnchorError(f"the anchor '{name}' holds no reference picture of the {stage}; give a {wanted}")
     tower = anchor.vision.to(device=device, dtype=torch.float32).eval()
     tokens = encode_appearance(tower, torch.as_tensor(picture)[None])
     null = anchor.null_appearance

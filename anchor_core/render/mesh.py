@@ -119,14 +119,25 @@ def _render_frame(
     width, height = camera.size
     screen_xy, depth = project(points, camera)
     picture = fragments(screen_xy, depth, faces, width, height, antialias=antialias, extrapolate=True)
+    shown = draw_fragments(picture, points, faces, camera, (width, height))
+    distance = interpolate(picture.inside(), faces, depth[:, None])[:, 0]
+    return shown[..., :3], shown[..., 3], _nearest(picture, distance, width, height)
+
+
+def draw_fragments(
+    picture: Fragments, points: Tensor, faces: Tensor, camera: Camera, size: tuple[int, int]
+) -> Tensor:
+    """Shade and resolve fragments of points (V, 3): (H, W, 4), red, green, blue in whole levels and coverage.
+
+    camera: where the light is seen from; the picture's own grid may be another than the camera's.
+    """
     surface = interpolate(picture, faces, torch.cat([points, vertex_normals(points, faces)], dim=1)).T
     tx, ty, tz = camera.translation
     # The framebuffer rounds each sample, the resolve rounds their mean.
     colors = shade(surface[:3], surface[3:], (tx, -ty, tz)).mul_(255).round_()
-    shown = resolve(picture, torch.cat([colors, torch.ones_like(colors[:1])]).T, width, height)
-    image = shown[..., :3].round() / 255
-    distance = interpolate(picture.inside(), faces, depth[:, None])[:, 0]
-    return image, shown[..., 3], _nearest(picture, distance, width, height)
+    shown = resolve(picture, torch.cat([colors, torch.ones_like(colors[:1])]).T, *size)
+    shown[..., :3] = shown[..., :3].round() / 255
+    return shown
 
 
 def _nearest(picture: Fragments, depth: Tensor, width: int, height: int) -> Tensor:
