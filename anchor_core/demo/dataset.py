@@ -12,7 +12,7 @@ import logging
 import os
 from collections.abc import Sequence
 from concurrent.futures import ProcessPoolExecutor
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
@@ -23,6 +23,7 @@ import torch
 from ..errors import AnchorError
 from ..files import atomic_path
 from ..motion.camera import default_camera
+from ..motion.motion import Motion
 from ..progress import Progress
 from ..render.mesh import to_bytes
 from .gestures import make_motion
@@ -110,15 +111,20 @@ def render_clip(clip: Clip, settings: DatasetSettings) -> tuple[torch.Tensor, to
     from .presenter import Presenter
 
     camera = default_camera(settings.size, settings.size)
-    presenter = Presenter(make_identity(clip.person))
-    motion = presenter.motion_of(make_motion(clip.motion_seed, clip.n_frames, settings.fps))
+    motion, estimate = clip_motion(clip, settings)
     nuisance = make_nuisance(motion, clip.motion_seed, settings.nuisance)
-    frames = presenter.render(motion, nuisance, camera)
-    estimate = jittered(motion, clip.motion_seed, settings.jitter)
+    frames = Presenter(make_identity(clip.person)).render(motion, nuisance, camera)
     meshes = render_motion(estimate, standin_body(), camera).image
     turn = np.abs(motion.pose[:, [12, 15]]).sum(axis=(1, 2)) + motion.expression[:, [8, 9]].sum(axis=1)
     calm = np.argsort(turn + motion.pose[:, 22, 0], kind="stable")[:_NEUTRAL_FRAMES]
     return meshes, frames, [int(frame) for frame in calm]
+
+
+def clip_motion(clip: Clip, settings: DatasetSettings) -> tuple[Motion, Motion]:
+    """What the person of a clip does, and what an estimator reads of it: where meshes come from."""
+    motion = make_motion(clip.motion_seed, clip.n_frames, settings.fps)
+    motion = replace(motion, betas=np.array(make_identity(clip.person).betas, np.float32))
+    return motion, jittered(motion, clip.motion_seed, settings.jitter)
 
 
 def _check_request(identities: Sequence[int], n_frames: int, settings: DatasetSettings) -> None:

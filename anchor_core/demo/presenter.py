@@ -68,10 +68,6 @@ class Presenter:
         directions = blend(torch.zeros_like(self.body.vertices_template), self.body.expression_dirs, unit)
         self.face_dirs = directions[:, torch.as_tensor(dressed.source[follows])].flatten(1).contiguous()
 
-    def motion_of(self, motion: Motion) -> Motion:
-        """The motion with the shape of this person: what the mesh condition is rendered from."""
-        return replace(motion, betas=np.array(self.identity.betas, np.float32))
-
     @torch.no_grad()
     def render(self, motion: Motion, nuisance: Nuisance, camera: Camera | None = None) -> Tensor:
         """Frames (F, H, W, 3) float in [0, 1], sRGB, seen by the camera (the motion's, or the default)."""

@@ -108,7 +108,10 @@ PUBLISHED: dict[str, Any] = {
     "ema_decay": 0.0,
     "null_probability": 0.0,
 }
-"""Values of the published scripts for Stable Diffusion 1.5: `SGDMConfig(steps=50_000, **PUBLISHED)`."""
+"""Values of the published scripts for Stable Diffusion 1.5: `SGDMConfig(steps=50_000, **PUBLISHED)`.
+
+They hold for the face too, at 256 pixels and 80,000 steps; its validation samples without guidance (1.0).
+"""
 
 
 def check_range(name: str, value: float, low: float, high: float) -> None:

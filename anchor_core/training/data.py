@@ -28,6 +28,8 @@ class Pictures:
 
     source, target: (N, H, W, 3) uint8; reference: (R, h, w, 3) uint8, each picture once; which: (N,) int64,
     row of `reference` of each sample; clip: (N,) int64, equal for samples of one recording.
+    For the face: mask: (N, H, W) uint8, 255 is kept and 0 painted; context: (N, H, W, 3) uint8, the pictures
+    whose kept part the network sees, None for the targets.
     """
 
     source: np.ndarray
@@ -35,6 +37,8 @@ class Pictures:
     reference: np.ndarray
     which: Tensor
     clip: Tensor
+    mask: np.ndarray | None = None
+    context: np.ndarray | None = None
 
     def __len__(self) -> int:
         return len(self.target)
@@ -46,7 +50,8 @@ class TrainingSet:
 
     pose: (N, 3, H, W) uint8 mesh renders; mean, deviation: (N, C, h, w) posterior of the scaled latents;
     reference: (R, 3, S, S) preprocessed pictures when the vision tower is trained too, (R, T, D) tokens when
-    it is frozen; which, clip: as in `Pictures`; null: (1, T, D) tokens of no appearance, None for zeros.
+    it is frozen; which, clip: as in `Pictures`; null: (1, T, D) tokens of no appearance, None for zeros;
+    inpaint: (N, 1 + C, h, w) of `encode_surroundings`, None where no mask was given.
     """
 
     pose: Tensor
@@ -56,6 +61,7 @@ class TrainingSet:
     which: Tensor
     clip: Tensor
     null: Tensor | None = None
+    inpaint: Tensor | None = None
 
     def starts(self, clip_length: int) -> Tensor:
         """First frames of all runs of `clip_length` frames that lie in one recording, int64."""
@@ -70,7 +76,16 @@ class TrainingSet:
 
 
 def join_sets(parts: Sequence[TrainingSet]) -> TrainingSet:
-    """Several sets in a row as one; recordings stay apart. All need pictures of one size."""
+    """Several sets in a row as one; recordings stay apart. All need pictures of one size.
+
+    Raises AnchorError when some have masks and others have none.
+    """
+    inpaint = [part.inpaint for part in parts if part.inpaint is not None]
+    if 0 < len(inpaint) < len(parts):
+        raise AnchorError(
+            f"{len(inpaint)} of {len(parts)} training sets have masks; need them in all (face) or in none"
+            " (body); join sets of one kind"
+        )
     rows = np.cumsum([0, *(len(part.reference) for part in parts)])
     clips = np.cumsum([0, *(int(part.clip[-1]) + 1 for part in parts)])
     return TrainingSet(
@@ -81,6 +96,7 @@ def join_sets(parts: Sequence[TrainingSet]) -> TrainingSet:
         which=torch.cat([part.which + int(row) for part, row in zip(parts, rows, strict=False)]),
         clip=torch.cat([part.clip + int(clip) for part, clip in zip(parts, clips, strict=False)]),
         null=parts[0].null,
+        inpaint=torch.cat(inpaint) if inpaint else None,
     )
 
 
@@ -91,13 +107,27 @@ def load_pictures(manifest: Path, progress: Progress | None = None) -> Pictures:
     rows = {file: row for row, file in enumerate(references)}
     target = read_pictures([sample.target for sample in samples], progress)
     source = read_pictures([sample.source for sample in samples])
-    if source.shape != target.shape:
-        raise AnchorError(
-            f"the sources of {manifest} have {_size(source)} pixels and the targets {_size(target)};"
-            " mesh and frame need one size; render the mesh at the size of the video"
-        )
+    mask, context = read_surroundings(samples)
+    remedy = "mesh and frame need one size; render the mesh at the size of the video"
+    _check_size(manifest, "sources", source, target, remedy)
+    for name, pictures in (("masks", mask), ("contexts", context)):
+        if pictures is not None:
+            _check_size(manifest, name, pictures, target, "both need one size; resize them to the targets'")
     which = torch.tensor([rows[sample.reference] for sample in samples])
-    return Pictures(source, target, read_pictures(references), which, clip_numbers(samples))
+    return Pictures(
+        source, target, read_pictures(references), which, clip_numbers(samples), mask=mask, context=context
+    )
+
+
+def read_surroundings(samples: list[Sample]) -> tuple[np.ndarray | None, np.ndarray | None]:
+    """Masks (N, H, W) and contexts (N, H, W, 3), uint8; None for what no line names."""
+    masks = [sample.mask for sample in samples if sample.mask is not None]
+    if not masks:
+        return None, None
+    mask = read_pictures(masks, grey=True)
+    if all(sample.context is None for sample in samples):
+        return mask, None
+    return mask, read_pictures([sample.context or sample.target for sample in samples])
 
 
 def clip_numbers(samples: list[Sample]) -> Tensor:
@@ -131,7 +161,11 @@ def encode_targets(
 def prepare(
     pictures: Pictures, vae: Any, vision: Any, train_vision: bool, progress: Progress | None = None
 ) -> TrainingSet:
-    """Run everything that stays the same over the training, once."""
+    """Run everything that stays the same over the training, once.
+
+    vae, vision: `AutoencoderKL` and `CLIPVisionModel`; train_vision: the tower is trained along, so tokens
+    cannot be computed here. Pictures with masks give a set for a face network.
+    """
     from ..sgdm.appearance import appearance_tokens, preprocess_appearance
 
     mean, deviation = encode_targets(vae, pictures.target, progress=progress)
@@ -139,7 +173,37 @@ def prepare(
     if not train_vision:
         reference = torch.cat([appearance_tokens(vision, part) for part in reference.split(64)]).float().cpu()
     pose = torch.from_numpy(pictures.source).permute(0, 3, 1, 2).contiguous()
-    return TrainingSet(pose, mean, deviation, reference, pictures.which, pictures.clip)
+    inpaint = None
+    if pictures.mask is not None:
+        context = pictures.target if pictures.context is None else pictures.context
+        inpaint = encode_surroundings(vae, context, pictures.mask)
+    return TrainingSet(pose, mean, deviation, reference, pictures.which, pictures.clip, inpaint=inpaint)
+
+
+def encode_surroundings(vae: Any, context: np.ndarray, mask: np.ndarray, chunk: int = 16) -> Tensor:
+    """What a face network sees of the surroundings, (N, 1 + C, h, w) float32: mask, then masked latents.
+
+    context: (N, H, W, 3) uint8; mask: (N, H, W) uint8, kept from 128 on. The channels are those of the
+    face pass, whose masks say what to paint.
+    """
+    from ..face.codec import codec_of
+    from ..face.inpaint import inpaint_channels
+
+    # The mode, where the published training draws an unseeded sample: the surroundings are known, so they
+    # need no noise, and computed once they stay equal. With Stable Diffusion's VAE the two hardly differ,
+    # in tiny ones by 3 to 7 %.
+    codec = codec_of(vae, posterior="mode")
+    pictures, paint = torch.from_numpy(context), torch.from_numpy(255 - mask)
+    parts = zip(pictures.split(chunk), paint.split(chunk), strict=True)
+    return torch.cat([inpaint_channels(codec, picture / 255, part) for picture, part in parts])
+
+
+def _check_size(manifest: Path, name: str, pictures: np.ndarray, target: np.ndarray, remedy: str) -> None:
+    if pictures.shape[1:3] != target.shape[1:3]:
+        raise AnchorError(
+            f"the {name} of {manifest} have {_size(pictures)} pixels and the targets {_size(target)};"
+            f" {remedy}"
+        )
 
 
 def _size(pictures: np.ndarray) -> str:

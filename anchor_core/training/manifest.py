@@ -5,6 +5,14 @@
 Paths are relative to the manifest's folder, or absolute. `source` is the mesh render, `target` the frame
 to learn, `reference` the picture of the person for the appearance tokens. A further key `clip` says which
 consecutive lines belong to one recording; without it, that is the folder of the target.
+
+Lines for the face network have one or two keys more:
+
+    {..., "mask": "mask/000001.png", "context": "body/000001.png"}
+
+`mask` is 255 where the picture is kept and 0 where the face is to be painted. `context`, which the published
+scripts do not have, is the picture whose kept part the network sees, by default the target: at inference
+that comes from the body pass, which is softer than a recording.
 """
 
 from __future__ import annotations
@@ -20,6 +28,7 @@ from ..errors import AnchorError
 from ..video.read import read_picture
 
 KEYS = ("source", "target", "reference")
+FACE_KEYS = ("mask", "context")
 
 
 @dataclass(frozen=True)
@@ -30,6 +39,8 @@ class Sample:
     target: Path
     reference: Path
     clip: str
+    mask: Path | None = None
+    context: Path | None = None
 
 
 def read_manifest(path: Path) -> list[Sample]:
@@ -44,7 +55,17 @@ def read_manifest(path: Path) -> list[Sample]:
         raise AnchorError(
             f"the manifest {path} is empty; it needs one sample per line; prepare the data first"
         )
+    _check_masks(samples, path)
     return samples
+
+
+def _check_masks(samples: list[Sample], path: Path) -> None:
+    bare = [sample for sample in samples if sample.mask is None]
+    if 0 < len(bare) < len(samples):
+        raise AnchorError(
+            f"the manifest {path} has a mask for other lines and none for the target {bare[0].target};"
+            " need one in all lines (face) or in none (body); add or remove masks"
+        )
 
 
 def _parse(line: str, path: Path, number: int) -> Sample:
@@ -60,7 +81,13 @@ def _parse(line: str, path: Path, number: int) -> Sample:
         raise AnchorError(
             f"{where} has no {missing[0]!r}; need {', '.join(KEYS)} as file names; repair or remove it"
         )
-    files = {key: path.parent / entry[key] for key in KEYS}
+    further = [key for key in FACE_KEYS if key in entry]
+    for key in further:
+        if not isinstance(entry[key], str):
+            raise AnchorError(
+                f"{where} has {entry[key]!r} as its {key}; need a file name; correct it or remove the key"
+            )
+    files = {key: path.parent / entry[key] for key in (*KEYS, *further)}
     for key, file in files.items():
         if not file.is_file():
             raise AnchorError(
@@ -69,11 +96,14 @@ def _parse(line: str, path: Path, number: int) -> Sample:
     return Sample(**files, clip=str(entry.get("clip", files["target"].parent)))
 
 
-def read_pictures(files: list[Path], progress: Any = None) -> np.ndarray:
-    """PNG or JPEG files of one size as (N, H, W, 3) uint8 sRGB. Raises AnchorError at another size."""
+def read_pictures(files: list[Path], progress: Any = None, grey: bool = False) -> np.ndarray:
+    """PNG or JPEG files of one size as (N, H, W, 3) uint8 sRGB; grey: their luma, (N, H, W).
+
+    Raises AnchorError at another size.
+    """
     pictures: np.ndarray | None = None
     for index, file in enumerate(files):
-        picture = read_rgb(file)
+        picture = read_grey(file) if grey else read_rgb(file)
         if pictures is None:
             pictures = np.empty((len(files), *picture.shape), np.uint8)
         if picture.shape != pictures.shape[1:]:
@@ -96,3 +126,10 @@ def read_rgb(file: Path) -> np.ndarray:
         return read_picture(file)
     except AnchorError as error:
         raise AnchorError(f"{file} cannot be read: {error}") from None
+
+
+def read_grey(file: Path) -> np.ndarray:
+    """One picture as (H, W) uint8: its luma, as Pillow's "L" that the published scripts read masks with."""
+    from PIL import Image
+
+    return np.asarray(Image.fromarray(read_rgb(file)).convert("L"))

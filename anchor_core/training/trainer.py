@@ -8,6 +8,9 @@ tokens, all gradients are clipped together, weights are averaged, steps of a bat
 
 The same trainer makes both stages: pre-training on many people, where the vision tower may be trained
 along (`train_vision`), and fine-tuning on one, where it is frozen and its tokens are computed once.
+
+It also makes the face network, an SGDM whose U-Net has 1 + C input channels more, of a set with masks: the
+loss is, as published, that of the whole crop, painted and kept.
 """
 
 from __future__ import annotations
@@ -19,6 +22,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from ..errors import AnchorError
 from ..progress import Progress
 from ..sampling.schedulers import NoiseSchedule, make_scheduler
 from ..sgdm.appearance import appearance_tokens
@@ -39,7 +43,9 @@ def train_sgdm(
 ) -> list[float]:
     """Train `sgdm` (and `vision` if the config says so) in place; returns the losses of the steps made now.
 
+    sgdm, data: of the body, or of the face: a U-Net with inpainting channels and a set with masks.
     folder: of checkpoint and loss log; a training that was stopped goes on from there.
+    Raises AnchorError when network and set are not of one kind.
     """
     trained: Any = nn.ModuleDict({"sgdm": sgdm, **({"vision": vision} if config.train_vision else {})})
     # Convolutions of small networks are 1.4 times as fast in this layout, on the CPU too.
@@ -54,6 +60,7 @@ class DenoisingObjective:
     def __init__(
         self, sgdm: SGDM, vision: Any, data: TrainingSet, noise_schedule: NoiseSchedule, config: SGDMConfig
     ) -> None:
+        check_masks(sgdm, data)
         self.sgdm, self.vision, self.data, self.config = sgdm, vision, data, config
         self.prediction_type = noise_schedule.prediction_type
         self.alphas = make_scheduler("ddim", noise_schedule).alphas_cumprod.to(
@@ -74,9 +81,9 @@ class DenoisingObjective:
         appearance = self.appearance(frames[:, 0], generator)
         pose = self.data.pose[frames.flatten()].to(device).float().div(255)
         features = self.sgdm.embed_pose(pose.contiguous(memory_format=torch.channels_last))
-        prediction = self.sgdm(
-            noisy.to(device), timesteps.to(device), appearance, features.unflatten(0, frames.shape)
-        )
+        features = features.unflatten(0, frames.shape)
+        inpaint = None if self.data.inpaint is None else self.data.inpaint[frames].to(device)
+        prediction = self.sgdm(noisy.to(device), timesteps.to(device), appearance, features, inpaint=inpaint)
         return functional.mse_loss(prediction, target.to(device))
 
     def draw_frames(self, step: int) -> Tensor:
@@ -108,6 +115,20 @@ class DenoisingObjective:
         keep = torch.rand(len(tokens), 1, 1, generator=generator) >= self.config.null_probability
         null = torch.zeros(()) if self.data.null is None else self.data.null
         return torch.where(keep.to(tokens.device), tokens, null.to(tokens))
+
+
+def check_masks(sgdm: SGDM, data: TrainingSet) -> None:
+    """Raise AnchorError unless a face network gets a set with masks, and a body network one without."""
+    if sgdm.inpaint_channels and data.inpaint is None:
+        raise AnchorError(
+            f"the U-Net takes {sgdm.inpaint_channels} inpainting channels and the training set has no masks;"
+            " a face network needs one per frame; add the key 'mask' to the manifest or train a body network"
+        )
+    if data.inpaint is not None and not sgdm.inpaint_channels:
+        raise AnchorError(
+            "the training set has masks and the U-Net takes no inpainting channels; masks need a face network"
+            f" with {data.inpaint.shape[1]} of them; train that, or remove the key 'mask' from the manifest"
+        )
 
 
 def prediction_target(prediction_type: str, latents: Tensor, noise: Tensor, alpha: Tensor) -> Tensor:

@@ -17,17 +17,21 @@ from anchor_core.sgdm.vae import decode_frames
 from anchor_core.training.config import SGDMConfig, VAEConfig
 
 TINY = Scale(
-    size=64,
+    size=128,
     people=2,
     people_frames=3,
     person_frames=6,
     takes_frames=4,
+    faces_frames=4,
     test_frames=3,
     vae=VAEConfig(steps=3, batch_size=2, crop_size=32),
     decoder=VAEConfig(steps=2, batch_size=2, crop_size=32),
     pretrain=SGDMConfig(steps=2, batch_size=2, train_vision=True),
     finetune=SGDMConfig(steps=2, batch_size=2),
     broaden=SGDMConfig(steps=2, batch_size=2),
+    face=SGDMConfig(steps=2, batch_size=2),
+    face_broaden=SGDMConfig(steps=2, batch_size=2),
+    crop_size=32,
     workers=1,
 )
 
@@ -43,9 +47,9 @@ def test_file_samples_and_decodes(folder):
     anchor = load_anchor(folder / recipe.ANCHOR_NAME)
     settings = sampler_settings(anchor.card, steps=2)
     tokens, null = appearance_tokens(anchor)
-    mesh = torch.zeros(3, 64, 64, 3)
+    mesh = torch.zeros(3, 128, 128, 3)
     latents = sample_latents(anchor.body, mesh, tokens, null, settings, noise_schedule(anchor.card))
-    assert decode_frames(anchor.vae, latents).shape == (3, 64, 64, 3)
+    assert decode_frames(anchor.vae, latents).shape == (3, 128, 128, 3)
 
 
 def test_card_says_how_to_sample(folder):

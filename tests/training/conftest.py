@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 import torch
 
@@ -33,6 +35,17 @@ def new_sgdm():
     return build
 
 
+@pytest.fixture
+def tiny_face_sgdm():
+    """The same for the face: its U-Net takes mask and masked latents too."""
+
+    def build():
+        torch.manual_seed(0)
+        return build_sgdm({**UNET, "in_channels": 9}, CONTROLNET, init_control="half")
+
+    return build
+
+
 @pytest.fixture(scope="session")
 def training_set():
     """12 frames in two recordings whose latents are a coarse picture of their pose."""
@@ -49,3 +62,11 @@ def training_set():
         which=torch.arange(12) % 3,
         clip=torch.tensor([0] * 7 + [1] * 5),
     )
+
+
+@pytest.fixture(scope="session")
+def face_set(training_set):
+    """The same with masks that paint the upper half of each frame and show its lower half."""
+    keep = torch.zeros(12, 1, 8, 8)
+    keep[:, :, 4:] = 1
+    return replace(training_set, inpaint=torch.cat([keep, keep * training_set.mean], dim=1))
