@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import argparse
 import json
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from .faces import read_face
 from .generate import anchor_with_parts
 
 
@@ -19,7 +21,12 @@ def add_commands(commands: Any) -> None:
     convert = commands.add_parser(
         "convert", help="turn a published folder (body/, head/) into one anchor file"
     )
-    convert.add_argument("anchor", type=Path, metavar="FOLDER", help="folder with body/{unet,controlnet}")
+    convert.add_argument(
+        "anchor",
+        type=Path,
+        metavar="FOLDER",
+        help="folder with body/{unet,controlnet} and, for faces, head/{unet,controlnet}; or an anchor file",
+    )
     convert.add_argument("--name", help="name of the person (default: the folder's name)")
     convert.add_argument("--licence", help="licence of the weights")
     convert.add_argument("--consent", help="statement of the person's consent")
@@ -30,26 +37,54 @@ def add_commands(commands: Any) -> None:
     convert.add_argument(
         "--text-encoder", type=Path, metavar="FILE", help="store the empty prompt's tokens of it inside"
     )
+    convert.add_argument(
+        "--reference", type=Path, metavar="PNG", help="store this picture of the person inside"
+    )
+    convert.add_argument(
+        "--face-reference",
+        type=Path,
+        metavar="PNG",
+        help="store this aligned crop of the face, see face-crop",
+    )
     convert.add_argument("--out", type=Path, required=True, metavar="SAFETENSORS", help="file to write")
     convert.set_defaults(run=run_convert)
 
 
 def run_info(args: argparse.Namespace) -> None:
-    """Print the card and the names of the parts."""
+    """Print the card, the names of the parts, and whether faces can be painted."""
     from ..anchor.file import read_card, read_parts
+    from ..anchor.use import face_card
 
-    facts = {**read_card(args.file).to_dict(), "parts": read_parts(args.file)}
+    card, parts = read_card(args.file), read_parts(args.file)
+    facts = {**card.to_dict(), "parts": parts, "face_pass": _face_state(parts)}
+    if "face.unet" in parts:
+        facts["face"] = face_card(card).to_dict()
     print(json.dumps(facts, indent=2, ensure_ascii=False))
+
+
+def _face_state(parts: Sequence[str]) -> str:
+    """What `demo` and `generate` do about faces."""
+    if "face.unet" not in parts:
+        return "none: there is no face network"
+    if "face_reference" not in parts:
+        return "not ready: store a crop of the face with convert --face-reference, or pass --face-appearance"
+    return "ready"
 
 
 def run_convert(args: argparse.Namespace) -> None:
     """Load the folder, add what the options name, save one file."""
+    import torch
+
     from ..anchor.file import save_anchor
+    from ..video.read import read_picture
 
     anchor = anchor_with_parts(args)
     stated = {"name": args.name, "licence": args.licence, "consent": args.consent}
     if args.text_encoder:
         stated["null_appearance"] = "stored"
     anchor.card = replace(anchor.card, **{key: value for key, value in stated.items() if value})
+    for name, read in (("reference", read_picture), ("face_reference", read_face)):
+        if path := getattr(args, name):
+            setattr(anchor, name, torch.from_numpy(read(path)))
     save_anchor(anchor, args.out)
     print(f"{args.out}: {args.out.stat().st_size / 1e6:.1f} MB")

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import argparse
+from collections import Counter
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from .faces import add_face_options, face_pass_from, flag_of
 from .options import (
     DEMO_ANCHOR,
     DEMO_MOTION,
@@ -22,6 +24,7 @@ from .progress import step_bar
 
 if TYPE_CHECKING:
     from ..anchor.file import Anchor
+    from ..pipeline import Take
 
 SAMPLER_OPTIONS: tuple[tuple[str, type, str], ...] = (
     ("steps", int, "denoising steps"),
@@ -29,9 +32,9 @@ SAMPLER_OPTIONS: tuple[tuple[str, type, str], ...] = (
     ("condition_scale", float, "weight of the mesh condition (W_c)"),
     ("window_size", int, "frames that are denoised together"),
     ("overlap", int, "frames that neighbouring windows share"),
-    ("schedule", str, "static, reference, uniform or looped windows"),
-    ("weighting", str, "flat, pyramid or overlap-linear"),
-    ("scheduler", str, "ddim, dpm++2m, unipc, euler or lcm"),
+    ("schedule", str, "static, reference, uniform or looped windows, of both passes"),
+    ("weighting", str, "flat, pyramid or overlap-linear, of both passes"),
+    ("scheduler", str, "ddim, dpm++2m, unipc, euler or lcm, of both passes"),
     ("seed", int, "the same seed and settings give the same video on the same device"),
 )
 
@@ -73,10 +76,10 @@ def _add_options(
         "--out", type=Path, default=out, metavar="MP4", help=f"(default {out}; a sheet goes beside it)"
     )
     for name, kind, text in SAMPLER_OPTIONS:
-        flag = "--" + name.replace("_", "-")
         parser.add_argument(
-            flag, type=kind, help=f"{text} (default: the anchor's)" if name != "seed" else text
+            flag_of(name), type=kind, help=f"{text} (default: the anchor's)" if name != "seed" else text
         )
+    add_face_options(parser)
     add_device_options(parser)
     parser.set_defaults(run=run)
 
@@ -85,7 +88,7 @@ def run(args: argparse.Namespace) -> None:
     """Film the motion and write video and sheet."""
     from ..anchor.use import betas_of, camera_of, sampler_settings
     from ..motion.place import place_motion
-    from ..pipeline import Scene, film, save_take
+    from ..pipeline import Runtime, Scene, film, save_take
     from ..video.write import check_video_name
 
     check_video_name(args.out)
@@ -100,13 +103,13 @@ def run(args: argparse.Namespace) -> None:
         body = body_from(args, motion.gender)
         bar(4, 4)
     motion = place_motion(motion, camera_of(anchor.card), betas_of(anchor.card))
-    scene = Scene(anchor, motion, body, _picture(args.appearance), args.renderer)
-    device, dtype = device_from(args)
+    face = face_pass_from(args, anchor)
+    scene = Scene(anchor, motion, body, _picture(args.appearance), args.renderer, face)
     asked = {name: getattr(args, name) for name, _, _ in SAMPLER_OPTIONS}
-    take = film(scene, sampler_settings(anchor.card, **asked), step_bar, device, dtype)
+    take = film(scene, sampler_settings(anchor.card, **asked), Runtime(*device_from(args), step_bar))
     facts = {"anchor": anchor.card.name, "motion": args.motion.name, "start": args.start}
     sheet = save_take(take, args.out, audio, facts)
-    print(f"{args.out}: {len(take.frames)} frames at {take.fps:g} fps\n{sheet}: mesh over result")
+    _report(take, args.out, sheet)
 
 
 def anchor_with_parts(args: argparse.Namespace) -> Anchor:
@@ -121,6 +124,18 @@ def anchor_with_parts(args: argparse.Namespace) -> Anchor:
     if args.text_encoder:
         anchor.null_appearance = load_null_appearance(args.text_encoder)
     return anchor
+
+
+def _report(take: Take, out: Path, sheet: Path) -> None:
+    """Say what was made, and which faces were left as they are."""
+    print(f"{out}: {len(take.frames)} frames at {take.fps:g} fps")
+    if take.track is None:
+        print(f"{sheet}: mesh over result")
+        return
+    reasons = Counter(reason for reason in take.track.hidden if reason)
+    left = ", ".join(f"{count} {reason}" for reason, count in reasons.items())
+    print(f"{take.n_painted} faces painted" + (f", others left as they are: {left}" if left else ""))
+    print(f"{sheet}: mesh, body pass and result; the same of the faces")
 
 
 def _picture(path: Path | None) -> Any:

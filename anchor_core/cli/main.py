@@ -17,13 +17,14 @@ examples:
   python -m anchor_core demo --motion talk.npy --audio talk.wav
   python -m anchor_core generate --anchor me.safetensors --motion talk.npy --audio talk.wav --out me.mp4
   python -m anchor_core render --motion talk.npy --out mesh.mp4
+  python -m anchor_core face-crop --video me.mp4 --motion me.pkl --frame 120 --out face.png
   python -m anchor_core info me.safetensors
 """
 
 
 def build_parser() -> argparse.ArgumentParser:
     """The parser with all commands; importing the command modules is cheap, running one is not."""
-    from . import anchors, generate, motions, studies
+    from . import anchors, face_crop, generate, motions, studies
 
     parser = argparse.ArgumentParser(
         prog="python -m anchor_core",
@@ -36,7 +37,7 @@ def build_parser() -> argparse.ArgumentParser:
         "--verbose", action="store_true", help="log what happens, and show tracebacks of errors"
     )
     commands = parser.add_subparsers(dest="command", metavar="COMMAND", required=True)
-    for module in (generate, motions, anchors, studies):
+    for module in (generate, motions, anchors, face_crop, studies):
         module.add_commands(commands)
     return parser
 

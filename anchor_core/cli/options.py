@@ -21,7 +21,10 @@ if TYPE_CHECKING:
 DEMO_ANCHOR = ASSETS / "demo_anchor.safetensors"
 DEMO_MOTION = ASSETS / "demo_motion.npz"
 PRECISIONS = ("fp32", "fp16", "bf16")
-_INPUTS = ("anchor", "motion", "body", "audio", "appearance", "vae", "clip_vision", "text_encoder")
+_INPUTS = (
+    *("anchor", "motion", "body", "audio", "appearance", "face_appearance", "picture", "video"),
+    *("vae", "clip_vision", "text_encoder"),
+)
 
 
 def add_motion_options(parser: argparse.ArgumentParser, default: Path | None) -> None:

@@ -10,6 +10,7 @@ from typing import Any
 import torch
 
 from anchor_core.anchor.card import AnchorCard
+from anchor_core.anchor.face_card import FaceCard
 from anchor_core.anchor.file import Anchor
 
 UNET: dict[str, Any] = {
@@ -81,6 +82,22 @@ def tiny_anchor(**parts: Any) -> Anchor:
     if "body" not in parts:
         defaults["body"] = tiny_sgdm()
     return Anchor(**defaults | parts)
+
+
+def tiny_face_anchor(**parts: Any) -> Anchor:
+    """`tiny_anchor` with a face network, in frames in which the face is large enough to be painted."""
+    settings = {"guidance_scale": 1.0, "steps": 2, "window_size": 4, "overlap": 1, "mesh": "drawn"}
+    face = FaceCard(crop_size=32, **settings)
+    card = AnchorCard(
+        "Ada", fidelity="trained", null_appearance="stored", resolution=(144, 128), fps=25.0, face=face
+    )
+    defaults: dict[str, Any] = {
+        "card": card,
+        "face_reference": torch.randint(0, 256, (24, 24, 3), dtype=torch.uint8),
+    }
+    if "face" not in parts:
+        defaults["face"] = tiny_sgdm(in_channels=9)
+    return tiny_anchor(**defaults | parts)
 
 
 def same_weights(a: Any, b: Any, tolerance: float = 0.0) -> bool:

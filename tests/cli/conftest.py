@@ -20,6 +20,14 @@ def anchor_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
+@pytest.fixture(scope="session")
+def face_anchor_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The same with a face network."""
+    path = tmp_path_factory.mktemp("anchors") / "ada_face.safetensors"
+    save_anchor(models.tiny_face_anchor(), path)
+    return path
+
+
 @pytest.fixture
 def motion_file() -> Path:
     """The motion that ships."""

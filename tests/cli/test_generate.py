@@ -177,7 +177,7 @@ def test_ctrl_c_leaves_the_older_file(
         raise KeyboardInterrupt
 
     monkeypatch.setattr("anchor_core.video.sheet.save_sheet", stop)
-    monkeypatch.setattr("anchor_core.sgdm.vae.decode_frames", stop)
+    monkeypatch.setattr("anchor_core.sgdm.vae.decode_chunks", stop)
     assert generate("--anchor", anchor_file, "--motion", motion_file, "--out", out) == 130
     assert out.read_bytes() == before
     assert os.listdir(tmp_path) == ["ada.mp4"]
