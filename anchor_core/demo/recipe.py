@@ -11,6 +11,7 @@ The two stages of the paper (section 4.1) in small, about three CPU hours in all
     finetune    SGDM alone, on the person
     broaden     SGDM alone, on the minute and the takes
     crops       aligned faces of person and faces, in frames that the body pass made
+    refine      the VAE on the crops too, with its latents of frames held where they are
     face        the face network, from nothing, on the minute; then (face_broaden) on the faces too
     anchor      one .safetensors with networks, VAE, tower, reference picture and card
     report      its result on motion that no stage has seen
@@ -44,8 +45,9 @@ from ..sampling.schedulers import ZERO_TERMINAL_SNR
 from ..sgdm.network import SGDM
 from ..sgdm.vae import decode_frames
 from ..training.config import SGDMConfig, VAEConfig
-from ..training.data import TrainingSet, join_sets, load_pictures, prepare
+from ..training.data import Pictures, TrainingSet, join_sets, load_pictures, prepare
 from ..training.decoder import train_decoder
+from ..training.refine import refine_vae
 from ..training.trainer import train_sgdm
 from ..training.vae import train_vae
 from .dataset import MANIFEST, DatasetSettings, write_dataset
@@ -90,6 +92,7 @@ class Scale:
     pretrain: SGDMConfig
     finetune: SGDMConfig
     broaden: SGDMConfig
+    refine: VAEConfig
     face: SGDMConfig
     face_broaden: SGDMConfig
     crop_size: int = CROP_SIZE
@@ -109,8 +112,9 @@ FULL = Scale(
     pretrain=SGDMConfig(steps=800, train_vision=True),
     finetune=SGDMConfig(steps=2600),
     broaden=SGDMConfig(steps=2400),
-    face=SGDMConfig(steps=1200),
-    face_broaden=SGDMConfig(steps=5000),
+    refine=VAEConfig(steps=700, batch_size=4, learning_rate=1e-3),
+    face=SGDMConfig(steps=800),
+    face_broaden=SGDMConfig(steps=3800),
 )
 QUICK = Scale(
     size=128,  # smaller faces would be left out
@@ -125,6 +129,7 @@ QUICK = Scale(
     pretrain=SGDMConfig(steps=20, train_vision=True),
     finetune=SGDMConfig(steps=40),
     broaden=SGDMConfig(steps=20),
+    refine=VAEConfig(steps=20, batch_size=4, learning_rate=1e-3),
     face=SGDMConfig(steps=20),
     face_broaden=SGDMConfig(steps=20),
     crop_size=32,
@@ -200,11 +205,14 @@ class Recipe:
         networks = {"body": sgdm, "vae": vae, "vision": vision}
         picture = torch.from_numpy(person.reference[0])
         anchor = Anchor(demo_card(scale, seed), **networks, null_appearance=null, reference=picture)
-        return self.with_face(anchor)
+        return self.with_face(anchor, person)
 
-    def with_face(self, anchor: Anchor) -> Anchor:
+    def with_face(self, anchor: Anchor, person: Pictures) -> Anchor:
         """The anchor with a face network, trained in frames that its own body network made."""
         crops = [load_pictures(self.cut_faces(name, anchor)) for name in (PERSON, FACES)]
+        with self.step("training the VAE on faces", " steps") as bar:
+            config = replace(self.scale.refine, seed=self.seed)
+            refine_vae(anchor.vae, person, crops, config, self.out / "refine", bar)
         one, more = (prepare(part, anchor.vae, anchor.vision, train_vision=False) for part in crops)
         face = new_face_sgdm(self.seed + 3)
         self.denoise("face", face, anchor.vision, one)

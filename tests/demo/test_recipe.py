@@ -29,6 +29,7 @@ TINY = Scale(
     pretrain=SGDMConfig(steps=2, batch_size=2, train_vision=True),
     finetune=SGDMConfig(steps=2, batch_size=2),
     broaden=SGDMConfig(steps=2, batch_size=2),
+    refine=VAEConfig(steps=2, batch_size=2),
     face=SGDMConfig(steps=2, batch_size=2),
     face_broaden=SGDMConfig(steps=2, batch_size=2),
     crop_size=32,
@@ -73,7 +74,7 @@ def test_finished_recipe_does_nothing(folder, monkeypatch):
     def refuse(*args, **kwargs):
         raise AssertionError("a finished stage was run again")
 
-    for name in ("write_dataset", "train_vae", "train_decoder", "train_sgdm", "save_anchor"):
+    for name in ("write_dataset", "train_vae", "train_decoder", "refine_vae", "train_sgdm", "save_anchor"):
         monkeypatch.setattr(recipe, name, refuse)
     assert train_demo_anchor(folder, seed=0, scale=TINY) == folder / recipe.ANCHOR_NAME
 
