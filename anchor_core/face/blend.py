@@ -33,7 +33,9 @@ _GAP, _RING = 0.03, 0.08  # of the side: a latent beside the mask has seen the p
 _CELLS = 32  # along a side: as many as the published crop has latents
 _LEAST_CELLS = 8  # fewer tell the texture, not the cast
 _MOST_CUT = 0.1  # of the pixels of a cell
-_MARGIN = 2  # pixels of the frame: what the filter of the warp reaches beyond a face
+_DETAIL = 2.5
+"""Pixels of a crop that its finest detail takes: networks learn crops that were cut from frames, enlarged."""
+_MARGIN = 3  # pixels of the frame: what the filter of the warp reaches beyond a face
 
 
 @dataclass(frozen=True)
@@ -204,30 +206,32 @@ def _offset(made: Tensor, seen: Tensor, ring: Tensor) -> Tensor:
 def _paste(frame: Tensor, crop: Tensor, shift: Tensor, alpha: Tensor, matrix: Tensor) -> None:
     """Put a crop (S, S, 3), shifted in colour, with its alpha (S, S) into a frame (H, W, 3), in place."""
     rows, columns = (_used(alpha.amax(dim)) for dim in (1, 0))
-    shown = alpha[rows, columns, None]
-    # Colours times alpha, so that the filter of the warp mixes no colour into the rim that is not shown.
-    layer = torch.cat([(crop[rows, columns] + shift).clamp(0, 1) * shown, shown], dim=-1)
+    cover, colors = alpha[rows, columns, None], (crop[rows, columns] + shift).clamp(0, 1)
     local = matrix.detach().cpu().double().clone()
     local[:, 2] -= local.new_tensor([columns.start, rows.start])
-    left, top, right, bottom = _box(layer, local, frame.shape[1], frame.shape[0])
+    left, top, right, bottom = _box(cover, local, frame.shape[1], frame.shape[0])
     if left >= right or top >= bottom:
         return
     local[:, 2] += local[:, :2] @ local.new_tensor([left, top])
-    patch = warp_from_crops(layer[None], local[None], (right - left, bottom - top))[0]
+    size = (right - left, bottom - top)
+    # Bicubic readings leave [0, 1], so what covers is averaged and only the colours are read sharply.
+    shown = warp_from_crops(cover[None], local[None], size)[0]
+    patch = warp_from_crops(colors[None], local[None], size, detail=_DETAIL)[0].clamp(0, 1)
     region = frame[top:bottom, left:right]
-    region.copy_(region * (1 - patch[..., 3:].clamp(max=1)) + patch[..., :3])
+    region.lerp_(patch.to(region.dtype), shown.clamp(max=1).expand_as(patch).to(region.dtype))
 
 
 def _used(line: Tensor) -> slice:
-    """The part of a line (S,) that is not 0, from a multiple of 8: the warp averages groups of pixels."""
+    """The part of a line (S,) that is not 0 with what the warp reads around it, from a multiple of 8 on: it
+    averages groups of pixels."""
     places = line.nonzero()[:, 0].tolist() or [0]
-    return slice(places[0] // 8 * 8, places[-1] + 1)
+    return slice(max(0, places[0] // 8 - 1) * 8, places[-1] + 9)
 
 
-def _box(layer: Tensor, matrix: Tensor, width: int, height: int) -> tuple[int, int, int, int]:
-    """Left, top, right, bottom of the pixels of the frame that a layer (h, w, 4) can reach."""
+def _box(cover: Tensor, matrix: Tensor, width: int, height: int) -> tuple[int, int, int, int]:
+    """Left, top, right, bottom of the pixels of the frame that a cover (h, w, 1) can reach."""
     # A pixel reaches as far as its neighbours.
-    corners = [(x, y) for x in (-1, layer.shape[1]) for y in (-1, layer.shape[0])]
+    corners = [(x, y) for x in (-1, cover.shape[1]) for y in (-1, cover.shape[0])]
     placed = transform(torch.tensor(corners, dtype=torch.float64)[None], inverse(matrix[None]))[0]
     left, top = (placed.amin(0) - _MARGIN).floor().int().clamp(min=0).tolist()
     right, bottom = (placed.amax(0) + _MARGIN).ceil().int().tolist()

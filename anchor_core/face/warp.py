@@ -39,12 +39,16 @@ def warp_to_crops(frames: Tensor, matrices: Tensor, size: int) -> Tensor:
     return crops
 
 
-def warp_from_crops(crops: Tensor, matrices: Tensor, frame_size: tuple[int, int]) -> Tensor:
+def warp_from_crops(
+    crops: Tensor, matrices: Tensor, frame_size: tuple[int, int], *, detail: float = 1.0
+) -> Tensor:
     """Put crops where they lie in the frame, 0 around them: (F, H, W, C) float32 in [0, 1].
 
     crops: (F, S, S, C) float in [0, 1] or uint8. matrices: (F, 2, 3), from pixels of the frame to pixels of
-    these crops. frame_size: (W, H). Only the box around each crop is computed. Raises AnchorError as
-    `warp_to_crops` does.
+    these crops. frame_size: (W, H). detail: pixels that the finest detail of a crop takes. Above 1 the crop
+    is an enlarged piece of a frame: averaging would blur it, so it is read bicubically (Keys 1981), which may
+    leave [0, 1] a little, and averaged only as far as it is finer than the frame all the same. Only the box
+    around each crop is computed. Raises AnchorError as `warp_to_crops` does.
     """
     _check("crops", crops, matrices)
     check_size("frame", frame_size)
@@ -53,9 +57,10 @@ def warp_from_crops(crops: Tensor, matrices: Tensor, frame_size: tuple[int, int]
     matrices = _on_host(matrices)
     for frame, crop, matrix, back in zip(frames, crops, matrices, inverse(matrices), strict=True):
         whole = (0, 0, crop.shape[1], crop.shape[0])
-        # A pixel of the crop reaches to its neighbours, and so does one of the frame.
-        box = clip_box(reach(back, whole, 1 + _scale(back)), frame_size)
-        frame[box[1] : box[3], box[0] : box[2]] = _sample(crop, matrix, box)
+        # A pixel of the crop reaches to its neighbours, two where it is read bicubically; so does one of the
+        # frame.
+        box = clip_box(reach(back, whole, 1 + 2 * _scale(back)), frame_size)
+        frame[box[1] : box[3], box[0] : box[2]] = _sample(crop, matrix, box, detail)
     return frames
 
 
@@ -108,11 +113,11 @@ class _Average:
         return _Average(factor, [((i + 0.5) / count - 0.5) * width for i in range(count)])
 
 
-def _sample(picture: Tensor, matrix: Tensor, box: Box) -> Tensor:
+def _sample(picture: Tensor, matrix: Tensor, box: Box, detail: float = 1.0) -> Tensor:
     """The box of a new picture, (h, w, C) float32, whose pixels `matrix` maps to those of `picture`."""
-    average = _Average.over(_scale(matrix), max(picture.shape[:2]))
+    average = _Average.over(_scale(matrix) / detail, max(picture.shape[:2]))
     factor = average.factor
-    read = reach(matrix, box, 2 * factor)
+    read = reach(matrix, box, 3 * factor)
     # Cut at multiples of the factor: reduced pixels hold the same pixels while the face moves.
     read = (read[0] // factor * factor, read[1] // factor * factor, *read[2:])
     left, top, right, bottom = clip_box(read, (picture.shape[1], picture.shape[0]))
@@ -123,7 +128,8 @@ def _sample(picture: Tensor, matrix: Tensor, box: Box) -> Tensor:
     local = matrix.clone()
     local[:, 2] = local @ matrix.new_tensor([box[0], box[1], 1.0]) - matrix.new_tensor([left, top])
     local[:, 2] += 0.5 - 0.5 * factor  # the first of the reduced pixels has its centre there
-    sampled = _read(source, local / factor, (width, height), [x / factor for x in average.places])
+    places = [x / factor for x in average.places]
+    sampled = _read(source, local / factor, (width, height), places, "bicubic" if detail > 1 else "bilinear")
     return sampled / 255 if picture.dtype == torch.uint8 else sampled
 
 
@@ -138,8 +144,8 @@ def _reduced(picture: Tensor, factor: int) -> Tensor:
     return means / factor**2
 
 
-def _read(picture: Tensor, matrix: Tensor, size: tuple[int, int], places: list[float]) -> Tensor:
-    """Pixels (h, w, C) float32 of a new picture of `size` (w, h), read bilinearly where `matrix` maps them.
+def _read(picture: Tensor, matrix: Tensor, size: tuple[int, int], places: list[float], mode: str) -> Tensor:
+    """Pixels (h, w, C) float32 of a new picture of `size` (w, h), read where `matrix` maps them.
 
     Each is the mean of readings at all pairs of `places`: offsets along x and y, in pixels of `picture`.
     """
@@ -152,7 +158,7 @@ def _read(picture: Tensor, matrix: Tensor, size: tuple[int, int], places: list[f
     total = torch.zeros((picture.shape[2], size[1], size[0]), device=picture.device)
     for place in torch.cartesian_prod(torch.tensor(places), torch.tensor(places)) / span:
         at = (grid + place.to(grid))[None]
-        total += functional.grid_sample(canvas.permute(2, 0, 1)[None], at, align_corners=True)[0]
+        total += functional.grid_sample(canvas.permute(2, 0, 1)[None], at, mode=mode, align_corners=True)[0]
     return total.permute(1, 2, 0) / len(places) ** 2
 
 

@@ -151,7 +151,7 @@ def test_a_face_that_leaves_the_frame(scene: Scene, x: float, y: float) -> None:
     )
     radius = radius_in_crop(matrices[0], *scene.frames.shape[1:3])
     assert torch.equal(blended[0][radius > RADIUS + 13], scene.frames[0][radius > RADIUS + 13])
-    assert (blended[0][radius < RADIUS - 3] == 1).all()
+    assert (blended[0][radius < RADIUS - 3] > 1 - 1e-5).all()
 
 
 @pytest.mark.parametrize("scale", [0.45, 1.0, 2.3])
@@ -168,16 +168,17 @@ def test_only_the_box_of_the_face_is_computed_and_it_is_large_enough(
     middle = (SIDE - 1) / 2
     matrices = similarities((scale, 0, middle - scale * place[0] * 220, middle - scale * place[1] * 90))
     alpha = face_alpha(mask, options)[..., None]
-    layer = warp_from_crops(torch.cat([crops * alpha, alpha], -1), matrices, (220, 90))
-    expected = frames * (1 - layer[..., 3:]) + layer[..., :3]
+    shown = warp_from_crops(alpha, matrices, (220, 90))
+    colors = warp_from_crops(crops, matrices, (220, 90), detail=2.5).clamp(0, 1)
+    expected = frames * (1 - shown) + colors * shown
     blended = blend_faces(frames, crops, None, mask, matrices, options=options)
     torch.testing.assert_close(blended, expected, atol=1e-4, rtol=0)
     assert not torch.equal(blended, frames)
 
 
 def test_a_small_face_does_not_alias() -> None:
-    """Stripes of one pixel, drawn at a third of their size, become nearly grey."""
-    frames, matrices = torch.full((1, 60, 60, 3), 0.5), similarities((3.1, 0, -20, -20))
+    """Stripes of one pixel, finer than a crop's own detail, become nearly grey at an eighth of their size."""
+    frames, matrices = torch.full((1, 24, 24, 3), 0.5), similarities((7.8, 0, -20, -20))
     stripes = (torch.arange(SIDE) % 2).float().view(1, 1, SIDE, 1).expand(1, SIDE, SIDE, 3)
     blended = blend_faces(frames, stripes, None, disc(1), matrices, options=PLAIN)
     assert (blended - 0.5).abs().max() < 0.2  # without a filter: 0.5
@@ -219,7 +220,7 @@ def test_mode_crop_pastes_the_whole_crop_in_proportion(scene: Scene) -> None:
     blended = scene.blend(torch.ones_like(scene.context), options=options)
     alpha = face_alpha(scene.mask, options)
     assert (alpha[0, 26:-26, 26:-26] == 1).all()
-    assert (blended[0][scene.radius(0) < 0.28 * SIDE] > 1 - 1e-6).all(), "beyond the mask, too"
+    assert (blended[0][scene.radius(0) < 0.28 * SIDE] > 1 - 1e-5).all(), "beyond the mask, too"
     half = face_alpha(disc(1, SIDE // 2), options)
     torch.testing.assert_close(functional.avg_pool2d(alpha[:1], 2), half, atol=0.02, rtol=0)
 

@@ -179,3 +179,23 @@ def test_bad_input_is_refused() -> None:
         matrices = torch.cat([_matrix(1), _matrix(1) * wrong])
         with pytest.raises(AnchorError, match="Matrix 1 of 2 is not finite or maps the frame to a line"):
             warp_to_crops(frames, matrices, 32)
+
+
+def test_enlarged_pieces_come_back_sharper_than_by_averaging() -> None:
+    generator = torch.Generator().manual_seed(3)
+    small = torch.rand((1, 40, 40, 3), generator=generator)
+    frame = torch.nn.functional.interpolate(small.permute(0, 3, 1, 2), size=(120, 120), mode="bicubic")
+    frame = frame.clamp(0, 1).permute(0, 2, 3, 1)
+    matrices = _matrix(2.4, 7, (60, 60), 63.5)
+    crops = warp_to_crops(frame, matrices, 128)
+    inner = slice(45, 75)
+    errors = [
+        (warp_from_crops(crops, matrices, (120, 120), detail=detail) - frame)[:, inner, inner].abs().mean()
+        for detail in (1.0, 2.5)
+    ]
+    assert errors[1] < 0.6 * errors[0]
+
+
+def test_detail_finer_than_the_frame_is_averaged_all_the_same() -> None:
+    frame = warp_from_crops(_checkerboard(512), _matrix(8, 5, (16, 16), 256), (33, 33), detail=2.0)
+    assert (frame[:, 8:24, 8:24] - 0.5).abs().max() < 0.1
