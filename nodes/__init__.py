@@ -6,6 +6,10 @@ from comfy_api.latest import ComfyExtension, io
 
 from . import _host
 from .appearance_clip_encode import AppearanceCLIPEncode
+from .face_crop import FaceCrop
+from .face_sgdm_inpaint import FaceSGDMInpaint
+from .face_track_from_mesh import FaceTrackFromMesh
+from .face_track_from_points import FaceTrackFromPoints
 from .load_anchor_sgdm import LoadAnchorSGDM
 from .load_smplx_motion import LoadSMPLXMotion
 from .overlapped_temporal_sampler import OverlappedTemporalSampler
@@ -27,4 +31,8 @@ class AnchorExtension(ComfyExtension):
             AppearanceCLIPEncode,
             OverlappedTemporalSampler,
             AnchorWindowPlan,
+            FaceTrackFromMesh,
+            FaceTrackFromPoints,
+            FaceCrop,
+            FaceSGDMInpaint,
         ]

@@ -12,6 +12,8 @@ from ..anchor_core.errors import AnchorError
 if TYPE_CHECKING:
     from ..anchor_core.anchor.card import AnchorCard
     from ..anchor_core.anchor.file import Anchor
+    from ..anchor_core.anchor.use import Stage
+    from ..anchor_core.face.codec import LatentCodec
     from ..anchor_core.motion.motion import Motion
     from ..anchor_core.sgdm.network import SGDM
 
@@ -20,9 +22,9 @@ if TYPE_CHECKING:
 class LoadedAnchor:
     """An anchor whose networks ComfyUI places and frees.
 
-    patcher: the host's handle of the body network; dtype: in which type it computes; vae: a VAE as ComfyUI
-    knows it (anchor.vae is None); small_vae: whether it is small enough to draw previews; scaling: shift and
-    factor of its latents.
+    patcher: the host's handle of the body network; dtype: in which type networks compute; vae: a VAE as
+    ComfyUI knows it (anchor.vae is None); small_vae: whether it is small enough to draw previews; scaling:
+    shift and factor of its latents; face_patcher: the handle of the face network, None where there is none.
     """
 
     anchor: Anchor
@@ -32,11 +34,32 @@ class LoadedAnchor:
     vae: Any
     small_vae: bool
     scaling: tuple[float, float]
+    face_patcher: Any = None
 
     @property
     def card(self) -> AnchorCard:
         """How the anchor wants to be used."""
         return self.anchor.card
+
+    def network(self, stage: Stage) -> SGDM:
+        """The network of a stage; AnchorError if there is none."""
+        from ..anchor_core.face.passes import face_of
+
+        if stage not in ("body", "face"):
+            raise AnchorError(f"stage is '{stage}': choose body or face")
+        return self.body if stage == "body" else face_of(self.anchor)
+
+    def codec(self) -> LatentCodec:
+        """The host's VAE as the face pass uses it; the host makes room for it at each call."""
+        from ..anchor_core.face.codec import LatentCodec
+
+        def encode(pictures: torch.Tensor, _first: int) -> torch.Tensor:
+            return self.scaled(self.vae.encode(pictures).float().cpu())
+
+        def decode(latents: torch.Tensor) -> torch.Tensor:
+            return self.vae.decode(self.unscaled(latents)).float().cpu()
+
+        return LatentCodec(encode, decode, self.body.latent_channels, int(self.vae.downscale_ratio))
 
     def stage(self, motion: Motion) -> Motion:
         """The motion in front of the anchor's camera, in its body shape."""
@@ -44,6 +67,11 @@ class LoadedAnchor:
         from ..anchor_core.motion.place import place_motion
 
         return place_motion(motion, camera_of(self.card), betas_of(self.card))
+
+    def scaled(self, latents: torch.Tensor) -> torch.Tensor:
+        """Latents of the VAE to latents as the networks denoise them."""
+        shift, factor = self.scaling
+        return (latents - shift) * factor
 
     def unscaled(self, latents: torch.Tensor) -> torch.Tensor:
         """Latents of the network to latents as the VAE decodes them, which is what a LATENT holds."""
@@ -63,22 +91,27 @@ class LoadedAnchor:
             "anchor to 'Render SMPL-X Mesh' and leave its width and height at 0, or resize the frames"
         )
 
-    def tokens_of(self, conditioning: list[list[Any]] | None, name: str) -> torch.Tensor:
+    def tokens_of(
+        self, conditioning: list[list[Any]] | None, name: str, stage: Stage = "body"
+    ) -> torch.Tensor:
         """The tokens (1, T, D) in a CONDITIONING."""
         if not conditioning:
             raise AnchorError(f"{name} holds no conditioning: connect 'Appearance CLIP Encode'")
         tokens: torch.Tensor = conditioning[0][0]
-        self.check_tokens(tokens, name)
+        self.check_tokens(tokens, name, stage)
         return tokens
 
-    def null_of(self, conditioning: list[list[Any]] | None, n_tokens: int) -> torch.Tensor | None:
+    def null_of(
+        self, conditioning: list[list[Any]] | None, n_tokens: int, stage: Stage = "body"
+    ) -> torch.Tensor | None:
         """The unconditional tokens: the first `n_tokens` of a CONDITIONING, or the anchor's own."""
-        null = self.tokens_of(conditioning, "negative") if conditioning else self.anchor.null_appearance
+        own = self.anchor.null_appearance
+        null = self.tokens_of(conditioning, "negative", stage) if conditioning else own
         return None if null is None else null.reshape(1, -1, null.shape[-1])[:, :n_tokens]
 
-    def check_tokens(self, tokens: torch.Tensor, name: str = "the appearance") -> None:
-        """Raise AnchorError unless tokens (1, T, D) are as wide as the network's."""
-        width = self.body.appearance_width
+    def check_tokens(self, tokens: torch.Tensor, name: str = "the appearance", stage: Stage = "body") -> None:
+        """Raise AnchorError unless tokens (1, T, D) are as wide as those of the stage's network."""
+        width = self.network(stage).appearance_width
         if tokens.ndim != 3 or tokens.shape[-1] != width:
             raise AnchorError(
                 f"{name} has tokens {tokens.shape[-1]} wide and the anchor '{self.card.name}' needs "

@@ -22,6 +22,7 @@ import comfy.sd
 import comfy.utils
 import folder_paths
 import latent_preview
+import numpy as np
 import torch
 from comfy.ldm.modules import attention as host_attention
 from torch import nn
@@ -34,9 +35,12 @@ from ._anchor import LoadedAnchor
 
 if TYPE_CHECKING:
     from ..anchor_core.anchor.file import Anchor
+    from ..anchor_core.anchor.use import Stage
     from ..anchor_core.body.model import BodyModel
+    from ..anchor_core.progress import Progress
     from ..anchor_core.sampling.conditioning import Conditioning
     from ..anchor_core.sampling.sampler import SamplerSettings
+    from ..anchor_core.sgdm.network import SGDM
 
 DEMO = "demo"
 DEMO_MOTION = "demo motion"
@@ -188,14 +192,11 @@ def network_types(precision: str) -> tuple[torch.dtype, torch.dtype]:
 
 
 def manage(anchor: Anchor, dtype: torch.dtype) -> LoadedAnchor:
-    """Put the body network and the VAE of an anchor into the care of the host."""
+    """Put the networks of an anchor, that of the face too if it has one, and its VAE into the host's care."""
     if anchor.body is None or anchor.vae is None:
         missing = "body network" if anchor.body is None else "VAE"
         raise AnchorError(f"the anchor '{anchor.card.name}' holds no {missing}: choose another anchor")
-    body, device = anchor.body, mm.get_torch_device()
-    make_castable(body)
-    body.set_attention(_attention_on(device))
-    config = anchor.vae.config
+    body, config = anchor.body, anchor.vae.config
     if int(config.latent_channels) != body.latent_channels:
         raise AnchorError(
             f"the VAE has {config.latent_channels} latent channels and the anchor '{anchor.card.name}' "
@@ -203,10 +204,18 @@ def manage(anchor: Anchor, dtype: torch.dtype) -> LoadedAnchor:
         )
     small = sum(weight.numel() for weight in anchor.vae.parameters()) < _SMALL_VAE
     scaling = (float(config.get("shift_factor") or 0.0), float(config.scaling_factor))
-    patcher_kind = getattr(comfy.model_patcher, "CoreModelPatcher", comfy.model_patcher.ModelPatcher)
-    patcher = patcher_kind(body, load_device=device, offload_device=mm.unet_offload_device())
+    patcher, face_patcher = _managed(body), None if anchor.face is None else _managed(anchor.face)
     vae = _host_vae(anchor.vae)
-    return LoadedAnchor(replace(anchor, vae=None), body, patcher, dtype, vae, small, scaling)
+    return LoadedAnchor(replace(anchor, vae=None), body, patcher, dtype, vae, small, scaling, face_patcher)
+
+
+def _managed(network: SGDM) -> Any:
+    """The host's handle of a network, which computes as the host does from now on."""
+    device = mm.get_torch_device()
+    make_castable(network)
+    network.set_attention(_attention_on(device))
+    patcher_kind = getattr(comfy.model_patcher, "CoreModelPatcher", comfy.model_patcher.ModelPatcher)
+    return patcher_kind(network, load_device=device, offload_device=mm.unet_offload_device())
 
 
 class CastableWindowGroupNorm(WindowGroupNorm):
@@ -250,45 +259,45 @@ def _attention_on(device: torch.device) -> Callable[..., torch.Tensor]:
 class ManagedNetwork:
     """An SGDM as the sampler sees it: not a module, so that only the host moves its weights."""
 
-    def __init__(self, body: Any, fidelity: str) -> None:
-        self._body = body
-        if fidelity != "auto" and fidelity != body.fidelity:
-            self._body = copy.copy(body)  # shares all weights
-            self._body.fidelity = fidelity
-        self.unet, self.latent_channels, self.parameters = body.unet, body.latent_channels, body.parameters
+    def __init__(self, sgdm: Any, fidelity: str) -> None:
+        self._sgdm = sgdm
+        if fidelity != "auto" and fidelity != sgdm.fidelity:
+            self._sgdm = copy.copy(sgdm)  # shares all weights
+            self._sgdm.fidelity = fidelity
+        self.unet, self.latent_channels, self.parameters = sgdm.unet, sgdm.latent_channels, sgdm.parameters
 
     def embed_pose(self, pose: torch.Tensor) -> torch.Tensor:
         # Once for all frames, before the first window reports: a long clip must be stoppable here too.
         mm.throw_exception_if_processing_interrupted()
-        return self._body.embed_pose(pose)
+        return self._sgdm.embed_pose(pose)
 
     def __call__(self, *args: Any, **kwargs: Any) -> torch.Tensor:
-        return self._body(*args, **kwargs)
+        return self._sgdm(*args, **kwargs)
 
 
 def place_network(
-    loaded: LoadedAnchor, settings: SamplerSettings, conditioning: Conditioning, fidelity: str
+    loaded: LoadedAnchor, stage: Stage, settings: SamplerSettings, conditioning: Conditioning, fidelity: str
 ) -> tuple[ManagedNetwork, dict[str, Any]]:
-    """Let the host make room for one window; the network, and where and within what memory to run it."""
+    """Let the host make room for one window; a stage's network, and where and in what memory to run it."""
     from ..anchor_core.sampling.sampler import Memory
 
     if fidelity not in ("auto", "trained", "reference"):
         raise AnchorError(f"fidelity is '{fidelity}': choose auto, trained or reference")
-    device = loaded.patcher.load_device
-    needed = _window_bytes(loaded, settings, conditioning)
-    mm.load_models_gpu(
-        [loaded.patcher, *([loaded.vae.patcher] if loaded.small_vae else [])], memory_required=needed
-    )
+    network = loaded.network(stage)
+    patcher = loaded.patcher if stage == "body" else loaded.face_patcher
+    device = patcher.load_device
+    needed = _window_numbers(network, settings, conditioning) * loaded.dtype.itemsize
+    mm.load_models_gpu([patcher, *([loaded.vae.patcher] if loaded.small_vae else [])], memory_required=needed)
     free = mm.get_free_memory(device)
     memory = Memory(pose_gib=min(2.0, free / 8 / 2**30), split_guidance=settings.guided and free < needed)
-    return ManagedNetwork(loaded.body, fidelity), {"device": device, "dtype": loaded.dtype, "memory": memory}
+    return ManagedNetwork(network, fidelity), {"device": device, "dtype": loaded.dtype, "memory": memory}
 
 
-def _window_bytes(loaded: LoadedAnchor, settings: SamplerSettings, conditioning: Conditioning) -> int:
-    height, width = (side // loaded.body.pose_stride for side in conditioning.pose.shape[1:3])
+def _window_numbers(network: SGDM, settings: SamplerSettings, conditioning: Conditioning) -> int:
+    """How many numbers one window takes at its peak."""
+    height, width = (side // network.pose_stride for side in conditioning.pose.shape[1:3])
     images = min(settings.window_size, conditioning.n_frames) * (2 if settings.guided else 1)
-    channels = int(loaded.body.unet.config.block_out_channels[0])
-    return _PEAK_PER_FEATURE * images * height * width * channels * loaded.dtype.itemsize
+    return _PEAK_PER_FEATURE * images * height * width * int(network.unet.config.block_out_channels[0])
 
 
 @contextlib.contextmanager
@@ -370,32 +379,62 @@ class FrameProgress:
         self._bar.update_absolute(done, total, None if preview is None else _as_preview(preview))
 
 
-class WindowProgress:
-    """The host's bar over all windows of all steps, with a frame of the clip as it looks by now."""
+class PartProgress:
+    """The host's one bar for a node that takes several steps, as a `StepFactory`.
 
-    def __init__(self, loaded: LoadedAnchor, settings: SamplerSettings, n_frames: int) -> None:
+    shares: how much of the bar each step fills, in their order; a step that is left out leaves its share to
+    the next one.
+    """
+
+    _UNITS = 1000
+
+    def __init__(self, *shares: float) -> None:
+        self._shares, self._done = iter(shares), 0.0
+        self._bar = FrameProgress(self._UNITS)
+
+    @contextlib.contextmanager
+    def __call__(self, _name: str, _unit: str) -> Iterator[Progress]:
+        begin, share = self._done, next(self._shares)
+        self._done += share
+
+        def report(done: int, total: int, preview: Any) -> None:
+            self._bar(round(self._UNITS * (begin + share * done / total)), self._UNITS, preview)
+
+        yield report
+
+
+class WindowProgress:
+    """Reports all windows of all steps, with a frame of the clip as it looks by now.
+
+    bar: where to; a bar of its own by default.
+    """
+
+    def __init__(
+        self, loaded: LoadedAnchor, settings: SamplerSettings, n_frames: int, bar: Progress | None = None
+    ) -> None:
         shape = (settings.window_size, settings.overlap, settings.schedule)
         self._total = sum(len(plan_windows(n_frames, *shape, step)) for step in range(settings.steps))
         self._done = 0
-        self._bar = comfy.utils.ProgressBar(self._total)
+        self._bar = bar or FrameProgress(self._total)
         self._draw = _previewer(loaded)
 
     def __call__(self, step: int, window: int, n_steps: int, n_windows: int, latents: torch.Tensor) -> None:
         self._done += 1
         middle = latents[len(latents) // 2][None]
-        self._bar.update_absolute(self._done, self._total, self._draw(middle) if self._draw else None)
+        self._bar(self._done, self._total, self._draw(middle) if self._draw else None)
 
 
 def _previewer(loaded: LoadedAnchor) -> Callable[[torch.Tensor], Any] | None:
-    """How to show a latent: by a small VAE itself, else by the host's means; None where previews are off."""
+    """How to show a latent, as (H, W, 3) bytes: by a small VAE itself, else by the host's means; None where
+    previews are off."""
     if comfy.cli_args.args.preview_method == comfy.cli_args.LatentPreviewMethod.NoPreviews:
         return None
     if loaded.small_vae:
-        return lambda latent: _as_preview(_decoded(loaded, latent))
+        return lambda latent: _decoded(loaded, latent)
     if loaded.body.latent_channels != comfy.latent_formats.SD15.latent_channels:
         return None
     native = latent_preview.get_previewer(loaded.patcher.load_device, comfy.latent_formats.SD15())
-    return native and (lambda latent: native.decode_latent_to_preview_image("JPEG", latent))
+    return native and (lambda latent: np.asarray(native.decode_latent_to_preview(latent)))
 
 
 def _decoded(loaded: LoadedAnchor, latent: torch.Tensor) -> Any:

@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, fields
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from comfy_api.latest import io
+
+if TYPE_CHECKING:
+    from ..anchor_core.body.model import BodyModel
+    from ..anchor_core.motion.motion import Motion
 
 AnchorSocket = io.Custom("ANCHOR_SGDM")
 """`_host.LoadedAnchor`: a person's networks, in the care of ComfyUI's model management."""
@@ -14,6 +18,8 @@ MotionSocket = io.Custom("SMPLX_MOTION")
 """`anchor_core.motion.Motion`."""
 LandmarksSocket = io.Custom("SMPLX_LANDMARKS")
 """`Landmarks`."""
+FaceTrackSocket = io.Custom("ANCHOR_FACE_TRACK")
+"""`anchor_core.face.track.FaceTrack`."""
 
 CATEGORY = "Anchor Avatar Studio"
 
@@ -22,13 +28,16 @@ _SCHEMA_FIELDS = {field.name for field in fields(io.Schema)}
 
 @dataclass(frozen=True)
 class Landmarks:
-    """Where the mesh's face is.
+    """Where the mesh's face is, and what it was rendered from: a face pass renders it again, larger.
 
-    points: (F, 68, 3), x px, y px, depth m; size: width and height of the frames.
+    points: (F, 68, 3), x px, y px, depth m; size: width and height of the frames; motion: as it was filmed,
+    with its camera; body: what moved.
     """
 
     points: torch.Tensor
     size: tuple[int, int]
+    motion: Motion
+    body: BodyModel
 
 
 def schema(**given: Any) -> io.Schema:

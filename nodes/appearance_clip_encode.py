@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from comfy_api.latest import io
@@ -10,6 +10,9 @@ from comfy_api.latest import io
 from . import _host
 from ._anchor import LoadedAnchor
 from ._types import AnchorSocket, advanced, schema
+
+if TYPE_CHECKING:
+    from ..anchor_core.anchor.use import Stage
 
 
 class AppearanceCLIPEncode(io.ComfyNode):
@@ -30,8 +33,8 @@ class AppearanceCLIPEncode(io.ComfyNode):
                     "image",
                     optional=True,
                     tooltip="One picture of the same person in the same clothes, best a frame of the "
-                    "training video. Its centre square is used; alpha is dropped, grey is fine. Empty: the "
-                    "anchor's own picture.",
+                    "training video. Its centre square is used; alpha is dropped, grey is fine. For the "
+                    "face: one crop of Face Crop. Empty: the anchor's own picture.",
                 ),
                 advanced(
                     io.ClipVision.Input(
@@ -40,6 +43,15 @@ class AppearanceCLIPEncode(io.ComfyNode):
                         tooltip="A vision model of ComfyUI in the place of the anchor's; its tokens must "
                         "be as wide as the anchor wants them. Needs a picture.",
                     )
+                ),
+                io.Combo.Input(
+                    "stage",
+                    options=["body", "face"],
+                    default="body",
+                    optional=True,
+                    tooltip="What the tokens are for, and so which picture of the anchor file is used where "
+                    "none is connected: body for the Overlapped Temporal Sampler, face for Face SGDM "
+                    "Inpaint. A connected picture is used as it is.",
                 ),
             ],
             outputs=[
@@ -56,19 +68,24 @@ class AppearanceCLIPEncode(io.ComfyNode):
 
     @classmethod
     def execute(
-        cls, anchor: LoadedAnchor, image: torch.Tensor | None = None, clip_vision: Any = None
+        cls,
+        anchor: LoadedAnchor,
+        image: torch.Tensor | None = None,
+        clip_vision: Any = None,
+        stage: Stage = "body",
     ) -> io.NodeOutput:
         """Encode the picture on the host's device."""
         from ..anchor_core.anchor.use import appearance_tokens
 
+        anchor.network(stage)  # an anchor without this network is refused before the work
         picture = None if image is None else one_picture(image)
         null = anchor.anchor.null_appearance
         if clip_vision is not None:
             tokens = _host.native_tokens(clip_vision, picture)
         else:
             with _host.tower_on_device(anchor.anchor) as device:
-                tokens, null = appearance_tokens(anchor.anchor, picture, device)
-        anchor.check_tokens(tokens)
+                tokens, null = appearance_tokens(anchor.anchor, picture, device, stage)
+        anchor.check_tokens(tokens, stage=stage)
         positive = [[_host.to_host(tokens), {}]]
         return io.NodeOutput(positive, [] if null is None else [[_host.to_host(null), {}]])
 

@@ -74,7 +74,8 @@ class RenderSMPLXMesh(io.ComfyNode):
                     tooltip="Nearness for viewing: white is the nearest point of the clip, black is far.",
                 ),
                 LandmarksSocket.Output(
-                    display_name="landmarks", tooltip="68 face points per frame, in pixels; for a face pass."
+                    display_name="landmarks",
+                    tooltip="68 face points per frame, in pixels; for Face Track from Mesh.",
                 ),
                 io.Float.Output(
                     display_name="fps", tooltip="Frames per second of the motion; for Create Video."
@@ -108,7 +109,7 @@ class RenderSMPLXMesh(io.ComfyNode):
             _host.to_host(frames.image),
             _host.to_host(frames.mask),
             _host.to_host(nearness(frames.depth)),
-            Landmarks(frames.landmarks, rendered),
+            Landmarks(frames.landmarks, rendered, staged, figure),
             float(motion.fps),
         )
 

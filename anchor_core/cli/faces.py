@@ -74,8 +74,8 @@ def face_pass_from(args: argparse.Namespace, anchor: Anchor) -> FacePass | None:
         return None
     if args.face == "auto" and args.face_appearance is None and anchor.face_reference is None:
         log.warning(
-            "'%s' has a face network and no reference picture of the face, so the faces stay as the body pass "
-            "makes them; pass --face-appearance with an aligned crop (face-crop cuts one)",
+            "'%s' has a face network and no reference picture of the face, so the faces stay as the body "
+            "pass makes them; pass --face-appearance with an aligned crop (face-crop cuts one)",
             anchor.card.name,
         )
         return None

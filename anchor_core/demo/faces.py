@@ -35,13 +35,17 @@ BodyPass = Callable[[Tensor], Tensor]
 
 
 def write_faces(source: Path, crop_size: int, body_pass: BodyPass, progress: Progress | None = None) -> Path:
-    """Write `source/face` for a folder of `write_dataset`; returns its manifest. Frames without a face are
-    left out."""
+    """Write `source/face` for a folder of `write_dataset`; returns its manifest.
+
+    Frames without a face are left out; AnchorError if none has one. There is a manifest only when all
+    pictures are written.
+    """
     card = json.loads((source / CARD).read_text(encoding="utf-8"))
     rows = [json.loads(line) for line in (source / MANIFEST).read_text(encoding="utf-8").splitlines()]
     folder = source / FOLDER
     for name in PICTURES:
         (folder / name).mkdir(parents=True, exist_ok=True)
+    (folder / MANIFEST).unlink(missing_ok=True)  # of an earlier call, perhaps for crops of another size
     written: list[int] = []
     for clip in (Clip(**entry) for entry in card["clips"]):
         written += _write_clip(source, folder, clip, card, crop_size, body_pass)

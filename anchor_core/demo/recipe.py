@@ -234,14 +234,20 @@ class Recipe:
             train_sgdm(sgdm, vision, data, ZERO_TERMINAL_SNR, config, self.out / stage, bar)
 
     def report(self, path: Path) -> None:
-        """Measure the finished file on held-out motion: with clean meshes, and with jittering estimates."""
-        from ..evaluation.benchmark import held_out_rows, plain
+        """Measure the finished file on held-out motion: the body with clean and with jittering meshes, and
+        the face with and without its pass."""
+        from ..evaluation.benchmark import face_rows, held_out_rows
+        from ..evaluation.tables import plain
 
-        rows = held_out_rows(path, self.scale.test_frames, self.step)
-        for row in rows:
+        body = held_out_rows(path, self.scale.test_frames, self.step)
+        face = face_rows(path, self.scale.test_frames, self.step)
+        for row in body:
             log.info("%s: %.2f dB, SSIM %.3f, flicker %.2f", row.name, row.psnr, row.ssim, row.flicker)
+        for line in face:
+            log.info("face %s: %.2f dB, flicker %.2f", line.name, line.psnr_face, line.flicker_face)
+        rows = {"body": [plain(row) for row in body], "face": [plain(line) for line in face]}
         with atomic_path(self.out / REPORT_NAME) as partial:
-            partial.write_text(json.dumps([plain(row) for row in rows], indent=1), encoding="utf-8")
+            partial.write_text(json.dumps(rows, indent=1), encoding="utf-8")
 
 
 def body_pass(anchor: Anchor) -> BodyPass:
@@ -290,7 +296,7 @@ def demo_card(scale: Scale, seed: int) -> AnchorCard:
         face=FaceCard(
             crop_size=scale.crop_size,
             guidance_scale=1.0,
-            steps=10,
+            steps=3,  # nearer to the truth than 10, steadier, and faster
             training_steps=scale.face.steps + scale.face_broaden.steps,
             mesh="drawn",
         ),

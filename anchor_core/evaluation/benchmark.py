@@ -1,6 +1,7 @@
 """Measures an anchor of the demo world on motion that it never saw, ingredient by ingredient.
 
     python -m anchor_core benchmark --frames 48 --out benchmark.json
+    python -m anchor_core benchmark --stage face
 
 The demo world is synthetic, so the true frames of any motion can be filmed again from a seed: no data set
 is shipped. Times are CPU seconds of the process, which other jobs on the machine do not change.
@@ -8,41 +9,48 @@ is shipped. Times are CPU seconds of the process, which other jobs on the machin
 
 from __future__ import annotations
 
-import json
+import logging
 import math
 import time
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal, get_args
 
-import torch
 from torch import Tensor
 from torch.nn import functional
 
-from ..anchor.file import Anchor, load_anchor
-from ..anchor.use import appearance_tokens, noise_schedule, sampler_settings
+from ..anchor.file import Anchor
+from ..anchor.use import sampler_settings
 from ..errors import AnchorError
-from ..files import atomic_path
-from ..progress import Progress, StepFactory, count_windows, silent_step
-from ..render.mesh import to_bytes
-from ..sampling.sampler import SamplerSettings, sample_latents
+from ..face.passes import face_of
+from ..progress import Progress, StepFactory, silent_step
+from ..sampling.sampler import SamplerSettings
 from ..sampling.windows import plan_windows
-from ..sgdm.network import SGDM
 from ..sgdm.vae import decode_frames, encode_frames
 from .experiments import EXPERIMENTS, Experiment, prepared
+from .face_experiments import ANCHORS_OWN, FACE_EXPERIMENTS, WITHOUT, FaceExperiment
+from .faces import FACE_COLUMNS, FaceRow, film_scene, measure_faces
+from .held_out import HeldOutClip, film, film_held_out, load_demo_anchor
 from .metrics import acceleration_ratio, background_deviation, flicker, psnr, ssim
+from .tables import Columns, plain, table, write_json
 
-DIGITS = (2, 2, 4, 2, 2, 2, 2, 1)
-"""Decimals of the columns of the table."""
+__all__ = ["benchmark_demo", "face_rows", "held_out_rows", "plain"]
 
+logger = logging.getLogger("anchor")
 
-@dataclass(frozen=True)
-class HeldOutClip:
-    """Motion that was not trained on: mesh renders and true frames, (F, H, W, 3) uint8."""
+Stage = Literal["body", "face", "all"]
 
-    mesh: Tensor
-    truth: Tensor
+COLUMNS: Columns = (
+    ("PSNR dB", 2),
+    ("on the person", 2),
+    ("SSIM", 4),
+    ("flicker", 2),
+    ("at seams", 2),
+    ("acceleration", 2),
+    ("background", 2),
+    ("CPU s", 1),
+)
 
 
 @dataclass(frozen=True)
@@ -69,23 +77,31 @@ def benchmark_demo(
     out: Path | None = None,
     experiments: Sequence[Experiment] = EXPERIMENTS,
     step: StepFactory | None = None,
+    *,
+    stage: Stage = "all",
+    face_experiments: Sequence[FaceExperiment] = FACE_EXPERIMENTS,
 ) -> str:
-    """Run all experiments on the held-out clip; returns the table, and writes it as JSON to `out`.
+    """Run all experiments on the held-out clip; returns a table per stage, and writes them as JSON to `out`.
 
-    The meshes jitter as those of a real estimator do. Raises AnchorError for an anchor without a VAE or
-    vision tower of its own: it is none of the demo world.
+    The meshes jitter as those of a real estimator do. stage: "all" leaves the face out where the anchor has
+    no network for it. Raises AnchorError for an anchor without a VAE or vision tower of its own, as it is
+    none of the demo world, and for the stage "face" where the anchor has none.
     """
-    if n_frames < 2:
-        raise AnchorError(f"the held-out clip has {n_frames} frames: need 2 or more, to measure flicker")
+    step = step or silent_step
     anchor = load_demo_anchor(anchor_path)
+    face = _face_wanted(anchor, stage)
     clip = film_held_out(anchor, n_frames)
-    rows = [vae_ceiling(anchor, clip)]
-    for experiment in experiments:
-        with (step or silent_step)(experiment.name, " windows") as bar:
-            rows.append(measure(anchor, clip, experiment, bar))
+    rows: dict[str, list[Any]] = {"rows": []}
+    texts = []
+    if stage != "face":
+        rows["rows"] = body_rows(anchor, clip, experiments, step)
+        texts.append(table(rows["rows"], COLUMNS))
+    if face:
+        rows["face_rows"] = measure_faces(film_scene(anchor, clip, step), face_experiments, step)
+        texts.append(table(rows["face_rows"], FACE_COLUMNS))
     if out is not None:
         write_json(out, rows, anchor, n_frames)
-    return table(rows)
+    return "\n\n".join(texts)
 
 
 def held_out_rows(anchor_path: str | Path, n_frames: int = 48, step: StepFactory | None = None) -> list[Row]:
@@ -102,40 +118,26 @@ def held_out_rows(anchor_path: str | Path, n_frames: int = 48, step: StepFactory
     return rows
 
 
-def load_demo_anchor(path: str | Path) -> Anchor:
-    """An anchor with VAE and tower of its own, as those of the demo world are."""
-    anchor = load_anchor(path)
-    if anchor.vae is None or anchor.vision is None or anchor.body is None:
-        raise AnchorError(
-            f"'{anchor.card.name}' has no VAE and vision tower of its own, so it is not of the demo world,"
-            " whose test motion is needed here; choose the demo anchor"
-        )
-    return anchor
+def face_rows(anchor_path: str | Path, n_frames: int = 48, step: StepFactory | None = None) -> list[FaceRow]:
+    """The held-out clip without the face pass, and with it as the anchor wants it, on jittering meshes.
+
+    Raises AnchorError for an anchor without a face network.
+    """
+    step, anchor = step or silent_step, load_demo_anchor(anchor_path)
+    face_of(anchor)
+    scene = film_scene(anchor, film_held_out(anchor, n_frames), step)
+    return measure_faces(scene, (WITHOUT, ANCHORS_OWN), step)
 
 
-def film_held_out(anchor: Anchor, n_frames: int, jitter: float = 1.0) -> HeldOutClip:
-    """Film the held-out motion at the size of the anchor."""
-    from ..demo.dataset import HELD_OUT_SEED, Clip, DatasetSettings, render_clip
-
-    card = anchor.card
-    settings = DatasetSettings(size=card.resolution[0], fps=card.fps, jitter=jitter)
-    mesh, truth, _ = render_clip(Clip(0, HELD_OUT_SEED, 0, n_frames), settings)
-    return HeldOutClip(*(torch.from_numpy(to_bytes(frames)) for frames in (mesh, truth)))
-
-
-def film(
-    anchor: Anchor,
-    sgdm: SGDM,
-    mesh: Tensor,
-    settings: SamplerSettings,
-    progress: Progress | None = None,
-) -> Tensor:
-    """Frames for mesh renders: (F, H, W, 3) in, float [0, 1] of the same shape out."""
-    appearance, null = appearance_tokens(anchor)
-    schedule = noise_schedule(anchor.card)
-    callback = count_windows(progress)
-    latents = sample_latents(sgdm, mesh, appearance, null, settings, schedule, callback=callback)
-    return decode_frames(anchor.vae, latents)
+def body_rows(
+    anchor: Anchor, clip: HeldOutClip, experiments: Sequence[Experiment], step: StepFactory
+) -> list[Row]:
+    """The VAE's own limit, and a row per experiment."""
+    rows = [vae_ceiling(anchor, clip)]
+    for experiment in experiments:
+        with step(experiment.name, " windows") as bar:
+            rows.append(measure(anchor, clip, experiment, bar))
+    return rows
 
 
 def measure(
@@ -193,33 +195,12 @@ def uncovered(mesh: Tensor) -> Tensor:
     return grown == 0
 
 
-def table(rows: Sequence[Row]) -> str:
-    """The rows as a Markdown table."""
-    lines = [
-        "| | PSNR dB | on the person | SSIM | flicker | at seams | acceleration | background | CPU s |",
-        "|---|---|---|---|---|---|---|---|---|",
-    ]
-    for row in rows:
-        _, *numbers = asdict(row).values()
-        cells = ["–" if math.isnan(n) else f"{n:.{d}f}" for n, d in zip(numbers, DIGITS, strict=True)]
-        lines.append(f"| {row.name} | {' | '.join(cells)} |")
-    return "\n".join(lines)
-
-
-def write_json(path: Path, rows: Sequence[Row], anchor: Anchor, n_frames: int) -> None:
-    """The rows with what they were measured on."""
-    facts = {
-        "anchor": anchor.card.name,
-        "frames": n_frames,
-        "resolution": anchor.card.resolution,
-        "torch": torch.__version__,
-        "threads": torch.get_num_threads(),
-        "rows": [plain(row) for row in rows],
-    }
-    with atomic_path(path) as partial:
-        partial.write_text(json.dumps(facts, indent=1), encoding="utf-8")
-
-
-def plain(row: Row) -> dict[str, Any]:
-    """The row for JSON, which knows no nan."""
-    return {key: None if value != value else value for key, value in asdict(row).items()}
+def _face_wanted(anchor: Anchor, stage: Stage) -> bool:
+    """Whether there is a face stage to measure; AnchorError where it is asked for and cannot be."""
+    if stage not in get_args(Stage):
+        raise AnchorError(f"the stage is {stage!r}: need one of {', '.join(get_args(Stage))}")
+    if stage == "face":
+        face_of(anchor)
+    elif stage == "all" and anchor.face is None:
+        logger.info("'%s' has no face network: only its body is measured", anchor.card.name)
+    return stage != "body" and anchor.face is not None

@@ -6,6 +6,8 @@ time, because a frame-wise model may be good in every frame and flicker between 
 
 from __future__ import annotations
 
+import math
+
 import torch
 from torch import Tensor
 from torch.nn import functional
@@ -44,10 +46,52 @@ def ssim(result: Tensor, truth: Tensor, side: int = 11, sigma: float = 1.5) -> f
     return total / len(result)
 
 
-def flicker(result: Tensor, truth: Tensor) -> float:
-    """Mean |d/dt result - d/dt truth| in 8-bit levels: changes from frame to frame that did not happen."""
+def ssim_around(result: Tensor, truth: Tensor, mask: Tensor, side: int = 11) -> float:
+    """`ssim` of each frame in the box around its mask, mean over the frames that have one.
+
+    mask: (F, H, W) bool; a box is made `side` pixels wide and high where it is smaller. Raises AnchorError
+    where the mask is empty in all frames.
+    """
+    check_clips(result, truth)
+    check_mask(mask, truth)
+    if not bool(mask.any()):
+        raise AnchorError("the mask is empty in all frames; need one pixel or more to measure on")
+    values = []
+    for frame in mask.flatten(1).any(dim=1).nonzero()[:, 0].tolist():
+        rows, columns = (_span(mask[frame].any(dim), side) for dim in (1, 0))
+        one, two = (clip[frame, rows, columns][None] for clip in (result, truth))
+        values.append(ssim(one, two, side))
+    return sum(values) / len(values)
+
+
+def flicker(result: Tensor, truth: Tensor, mask: Tensor | None = None) -> float:
+    """Mean |d/dt result - d/dt truth| in 8-bit levels: changes from frame to frame that did not happen.
+
+    mask: (F, H, W) or (H, W) bool; a change counts where both its frames are masked, nan if none are.
+    """
     check_clips(result, truth, frames=2)
-    return float((result.diff(dim=0) - truth.diff(dim=0)).abs().mean()) * LEVELS
+    change = (result.diff(dim=0) - truth.diff(dim=0)).abs().mean(dim=-1)
+    if mask is not None:
+        mask = mask.expand(truth.shape[:3])
+        change = change[mask[1:] & mask[:-1]]
+    return float(change.mean()) * LEVELS
+
+
+def rim_gradient(clip: Tensor, alpha: Tensor) -> float:
+    """Mean |difference| of neighbouring pixels across the rim of what was blended in, in 8-bit levels.
+
+    clip: (F, H, W, 3) in [0, 1], or an error. alpha: (F, H, W) in [0, 1], how much of the new picture each
+    pixel shows. Neighbours count by the difference of their alpha: a hard seam of k levels on a plain picture
+    gives k, and one that fades over n pixels k / n; nan where alpha has no rim.
+    """
+    check_mask(alpha, clip)
+    alpha, clip = alpha.double(), clip.double()
+    total = weights = 0.0
+    for dim in (1, 2):
+        weight = alpha.diff(dim=dim).abs()
+        total += float((clip.diff(dim=dim).abs().mean(dim=-1) * weight).sum())
+        weights += float(weight.sum())
+    return total / weights * LEVELS if weights else math.nan
 
 
 def acceleration_ratio(result: Tensor, truth: Tensor) -> float:
@@ -75,6 +119,23 @@ def check_clips(result: Tensor, truth: Tensor, frames: int = 1) -> None:
             f"got clips of shapes {tuple(result.shape)} and {tuple(truth.shape)};"
             f" need two equal (frames, height, width, 3) with {frames} frames or more; cut or resize one"
         )
+
+
+def check_mask(mask: Tensor, clip: Tensor) -> None:
+    """Raise AnchorError unless a mask is (F, H, W), as the clip is."""
+    if mask.shape != clip.shape[:3]:
+        raise AnchorError(
+            f"got a mask of shape {tuple(mask.shape)} for a clip of shape {tuple(clip.shape)};"
+            " need one of equal (frames, height, width); cut or resize it"
+        )
+
+
+def _span(used: Tensor, least: int) -> slice:
+    """The stretch of (N,) bool that is used, widened to `least` where there is room."""
+    places = used.nonzero()[:, 0]
+    first, last = int(places[0]), int(places[-1]) + 1
+    first = max(0, min(first - (least - (last - first)) // 2, first, len(used) - least))
+    return slice(first, max(last, min(first + least, len(used))))
 
 
 def _second_difference(clip: Tensor) -> Tensor:

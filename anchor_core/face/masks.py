@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import torch
 from torch import Tensor
 from torch.nn import functional
@@ -41,22 +43,21 @@ def grown(mask: Tensor, radius: int) -> Tensor:
         return mask
     size = len(mask)
     # How many pixels are set to the left of each place: a row of the disc is then one difference.
-    count = functional.pad(mask.int().cumsum(1), (radius + 1, 0))
+    count = functional.pad(mask.cumsum(1, dtype=torch.int16), (radius + 1, 0))
     count = torch.cat([count, count[:, -1:].expand(-1, radius)], dim=1)
-    result = mask.clone()
-    for dy in range(-radius, radius + 1):
-        half = int((radius**2 - dy**2) ** 0.5)
+    result = torch.zeros_like(mask)
+    for dy in range(min(radius, size - 1) + 1):
+        half = math.isqrt(radius**2 - dy**2)
         last, first = radius + half + 1, radius - half
         row = count[:, last : last + size] > count[:, first : first + size]
-        upper, lower = max(0, dy), min(size, size + dy)
-        result[upper:lower] |= row[upper - dy : lower - dy]
+        result[dy:] |= row[: size - dy]
+        result[: size - dy] |= row[dy:]
     return result
 
 
 def surrounded(mask: Tensor) -> Tensor:
     """Pixels of (S, S) that have mask to their left, right, above and below."""
-    count = mask.int()
-    across, down = count.cumsum(1), count.cumsum(0)
+    across, down = mask.cumsum(1, dtype=torch.int16), mask.cumsum(0, dtype=torch.int16)
     left, above = across > 0, down > 0
     right, below = across[:, -1:] - across > 0, down[-1:] - down > 0
     return left & right & above & below

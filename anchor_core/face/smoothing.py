@@ -48,7 +48,7 @@ def _parabola(values: Tensor, known: Tensor, frame: int, reach: int, sigma: floa
 
 def _nearest_known(values: Tensor, known: Tensor) -> Tensor:
     """Values with those of missing frames replaced by the nearest known ones."""
-    frames = torch.arange(len(values))
-    places = known.nonzero()[:, 0]
-    nearest = (frames[:, None] - places[None]).abs().argmin(1)
-    return values[torch.where(known, frames, places[nearest])]
+    frames, places = torch.arange(len(values)), known.nonzero()[:, 0]
+    after = torch.searchsorted(places, frames).clamp(max=len(places) - 1)
+    later, earlier = places[after], places[(after - 1).clamp(min=0)]
+    return values[torch.where((frames - earlier).abs() <= (later - frames).abs(), earlier, later)]

@@ -28,12 +28,14 @@ from .align import FFHQ, crop_matrices, five_points, similarity
 from .crop import CropRenderer
 from .masks import face_oval
 from .published import align_published
-from .region import FOREHEAD
+from .region import FOREHEAD, landmarks_alone
 from .smoothing import smooth
 from .visibility import COVERED, NO_FACE, OUTSIDE, SMALL, TURNED, facing, inside_frame, judge, large_enough
 from .warp import warp_to_crops
 
 MIN_CROP, MAX_CROP = 32, 2048
+MAX_CHUNK = 32
+"""Frames that are posed at once at most: more are no faster."""
 MeshCrops = Literal["drawn", "warped"]
 
 
@@ -118,11 +120,12 @@ def track_motion(
     """The faces of a motion on a body, as `render_motion` shows it with the same camera and size.
 
     crop_size: side of the crops in pixels. chunk: frames posed at once; it does not change the result.
-    Frames whose face is hidden keep an empty mask. Raises AnchorError.
+    Frames whose face is hidden have a black crop and an empty mask. Raises AnchorError.
     """
     options, camera = options or TrackOptions(), fit_camera(camera or motion.camera, size)
     check_crop_size(crop_size)
-    points, turned = _mesh_points(motion, body, camera, chunk)
+    check_chunk(chunk)
+    points, turned = _mesh_points(motion, body, camera)
     track, shares = _located(points, camera.size, crop_size, options)
     shares[TURNED] = turned
     hidden = judge(shares, options.min_visibility)[1]
@@ -130,8 +133,8 @@ def track_motion(
         body, camera, crop_size, forehead=options.forehead, fill=options.fill, dilation=options.dilation
     )
     covered, matrices = torch.ones(len(track)), track.crop_matrices
-    for frame, vertices in _frames(motion, body, chunk):
-        if not hidden[frame]:
+    for frame, vertices in _frames(motion, body, hidden, chunk):
+        if vertices is not None:
             drawn = renderer.draw(vertices, matrices[frame])
             track.mask[frame], covered[frame] = drawn.mask.cpu(), drawn.seen
             track.mesh[frame] = drawn.image.cpu()
@@ -195,6 +198,12 @@ def check_crop_size(crop_size: int) -> None:
         )
 
 
+def check_chunk(chunk: int) -> None:
+    """Raise AnchorError unless frames can be posed in groups of this size."""
+    if chunk < 1:
+        raise AnchorError(f"chunk of the face track is {chunk} frames: need 1 or more; usual is 16")
+
+
 def _located(
     points: Tensor, size: tuple[int, int], crop_size: int, options: TrackOptions
 ) -> tuple[FaceTrack, dict[str, Tensor]]:
@@ -219,34 +228,39 @@ def _located(
 
 
 def _judged(track: FaceTrack, shares: dict[str, Tensor]) -> FaceTrack:
-    """The track with visibilities; hidden frames lose their mask."""
+    """The track with visibilities; hidden frames lose their crop and mask."""
     visibility, hidden = judge(shares, track.min_visibility)
     track = replace(track, visibility=visibility, hidden=hidden)
     lost = torch.ones(len(track), dtype=torch.bool)
     lost[track.visible] = False
-    track.mask[lost] = 0
+    track.mask[lost], track.mesh[lost] = 0, 0
     return track
 
 
-def _mesh_points(motion: Motion, body: BodyModel, camera: Camera, chunk: int) -> tuple[Tensor, Tensor]:
+def _mesh_points(motion: Motion, body: BodyModel, camera: Camera) -> tuple[Tensor, Tensor]:
     """The five points (F, 5, 2), nan behind the camera, and the share (F,) of the face turned to it."""
     tx, ty, tz = camera.translation
-    points, turned = [], []
-    for start in range(0, motion.n_frames, chunk):
-        landmarks = pose_motion(body, motion, start, min(start + chunk, motion.n_frames)).landmarks
-        screen_xy, depth = project(landmarks, camera)
-        five = five_points(screen_xy).cpu() - 0.5  # the renderer counts centres at + 0.5
-        five[(depth <= NEAR_M).any(1).cpu()] = torch.nan
-        points.append(five)
-        turned.append(facing(landmarks, (tx, -ty, tz)).cpu())
-    return torch.cat(points), torch.cat(turned)
+    landmarks = pose_motion(landmarks_alone(body), motion).landmarks
+    screen_xy, depth = project(landmarks, camera)
+    points = five_points(screen_xy).cpu() - 0.5  # the renderer counts centres at + 0.5
+    points[(depth <= NEAR_M).any(1).cpu()] = torch.nan
+    return points, facing(landmarks, (tx, -ty, tz)).cpu()
 
 
-def _frames(motion: Motion, body: BodyModel, chunk: int) -> Iterator[tuple[int, Tensor]]:
-    """Numbers and vertices (V, 3) of all frames."""
-    for start in range(0, motion.n_frames, chunk):
-        posed = pose_motion(body, motion, start, min(start + chunk, motion.n_frames))
-        yield from enumerate(posed.vertices, start)
+def _frames(
+    motion: Motion, body: BodyModel, hidden: tuple[str, ...], chunk: int
+) -> Iterator[tuple[int, Tensor | None]]:
+    """Numbers of all frames, with vertices (V, 3), or None where the face is hidden."""
+    n_frames = motion.n_frames
+    for start in range(0, n_frames, min(chunk, MAX_CHUNK)):
+        stop = min(start + min(chunk, MAX_CHUNK), n_frames)
+        # A product with one row is rounded otherwise than one with many: a frame alone brings another along.
+        last = min(max(stop, start + 2), n_frames)
+        first = max(0, min(start, last - 2))
+        shown = not all(hidden[start:stop])
+        posed = pose_motion(body, motion, first, last).vertices[start - first :] if shown else None
+        for frame in range(start, stop):
+            yield frame, None if posed is None or hidden[frame] else posed[frame - start]
 
 
 def _check_points(points: Tensor, pose_frames: Tensor) -> None:
@@ -255,10 +269,16 @@ def _check_points(points: Tensor, pose_frames: Tensor) -> None:
             f"the face points have the shape {tuple(points.shape)}: need (frames, 5, 2), for each frame the "
             "left eye, right eye, nose tip, left and right corner of the mouth as x, y in pixels"
         )
-    if pose_frames.ndim != 4 or pose_frames.shape[3] != 3 or len(pose_frames) != len(points):
+    if pose_frames.ndim != 4 or pose_frames.shape[3] != 3 or not 0 < len(pose_frames) == len(points):
         raise AnchorError(
             f"there are face points for {len(points)} frames and pose frames of shape "
             f"{tuple(pose_frames.shape)}: give one (height, width, 3) pose frame per frame of points"
+        )
+    brightest = float(pose_frames[0].max())
+    if pose_frames.is_floating_point() and brightest > 1 + 1e-3:
+        raise AnchorError(
+            f"the first pose frame holds values up to {brightest:g}: need 0 to 1, or uint8; divide the "
+            "frames by 255"
         )
 
 

@@ -18,8 +18,9 @@ TURNED, OUTSIDE, SMALL, COVERED, NO_FACE = (
     "covered",
     "no face",
 )
-MIN_FACE_PX = 16
-"""A smaller face is left as it is: its crop would be invented."""
+MIN_FACE_PX = 14
+"""A face that is not wider is left as it is: its crop would be invented."""
+_CLEAR_FACE_PX = 18  # from here on size takes nothing away; between the two a face that comes nearer fades in
 _SEEN_DEG, _LOST_DEG = 50.0, 75.0  # turn of the head up to which all of it counts, from which nothing does
 _GRID = 12
 
@@ -64,6 +65,6 @@ def inside_frame(matrices: Tensor, size: tuple[int, int]) -> Tensor:
 
 
 def large_enough(matrices: Tensor) -> Tensor:
-    """1 where the face, (F,), is at least MIN_FACE_PX wide in the frame, else 0."""
+    """1 where the face, (F,), is wide enough in the frame, falling to 0 at MIN_FACE_PX."""
     width = crop_sides(matrices) * float(2 * OVAL_RADII[0]) / 512
-    return (width >= MIN_FACE_PX).double()
+    return ((width - MIN_FACE_PX) / (_CLEAR_FACE_PX - MIN_FACE_PX)).clamp(0, 1)

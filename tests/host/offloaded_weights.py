@@ -1,4 +1,6 @@
-"""Run inside ComfyUI's own Python: does the demo anchor compute with weights that the host left elsewhere?
+"""Run inside ComfyUI's own Python: does an anchor compute with weights that the host left elsewhere?
+
+It is the demo anchor with an untrained face network.
 
 Under --lowvram and --novram weights stay on the CPU and are cast for every call. Without a GPU, two things
 show the same: weights in bfloat16 with inputs in float32 (the numbers), and inputs on the "meta" device,
@@ -10,6 +12,7 @@ from __future__ import annotations
 import importlib.util
 import json
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -47,23 +50,23 @@ def stuck_layers(network: torch.nn.Module, host: Any) -> list[str]:
 
 
 @torch.inference_mode()
-def predict(body: Any, frames: int, device: str = "cpu") -> torch.Tensor:
+def predict(network: Any, frames: int, device: str = "cpu") -> torch.Tensor:
     """One prediction for a window of `frames`."""
     generator = torch.Generator().manual_seed(0)
     draw = lambda *shape: torch.randn(shape, generator=generator).to(device)  # noqa: E731
-    pose = body.embed_pose(draw(frames, 3, 64, 64).sigmoid())
-    latents = draw(1, frames, body.latent_channels, 8, 8)
-    return body(
-        latents, torch.tensor(500, device=device), draw(1, 17, body.appearance_width), pose[None], 1.0
-    )
+    pose = network.embed_pose(draw(frames, 3, 64, 64).sigmoid())
+    latents = draw(1, frames, network.latent_channels, 8, 8)
+    tokens, extra = draw(1, 17, network.appearance_width), network.inpaint_channels
+    inpaint = draw(1, frames, extra, 8, 8) if extra else None
+    return network(latents, torch.tensor(500, device=device), tokens, pose[None], 1.0, inpaint)
 
 
-def offloaded_share(host: Any, body: Any, budget: float) -> float:
+def offloaded_share(network: Any, budget: float) -> float:
     """Share of the weights left on the CPU within `budget` bytes on the device; a prediction works then."""
-    patcher = comfy.model_patcher.ModelPatcher(body, torch.device("meta"), torch.device("cpu"))
+    patcher = comfy.model_patcher.ModelPatcher(network, torch.device("meta"), torch.device("cpu"))
     patcher.partially_load(torch.device("meta"), budget)
-    predict(body, 3, "meta")
-    weights = list(body.parameters())
+    predict(network, 3, "meta")
+    weights = list(network.parameters())
     return sum(weight.device.type == "cpu" for weight in weights) / len(weights)
 
 
@@ -71,32 +74,54 @@ def main() -> None:
     """Compare the managed networks with plain ones that hold the same rounded weights."""
     host = import_pack()
     from anchor_pack.anchor_core.anchor.file import load_anchor
-    from anchor_pack.anchor_core.sgdm.vae import decode_frames
+    from anchor_pack.anchor_core.demo.networks import new_face_sgdm
 
     def loaded() -> Any:
-        anchor = load_anchor(host.anchor_path(host.DEMO))
-        anchor.body.to(torch.bfloat16).float()
-        anchor.vae.to(torch.bfloat16).float()
+        anchor = replace(load_anchor(host.anchor_path(host.DEMO)), face=new_face_sgdm(1).eval())
+        for network in (anchor.body, anchor.face, anchor.vae):
+            network.to(torch.bfloat16).float()
         return anchor
 
     plain, managed = loaded(), host.manage(loaded(), torch.float32)
-    managed.body.to(torch.bfloat16)
-    managed.vae.first_stage_model.to(torch.bfloat16)
-    latents = torch.randn(3, plain.body.latent_channels, 8, 8)
-    with torch.inference_mode():
-        wanted = decode_frames(plain.vae, latents)
-        # fp32 stays the type of the host's VAE: the weights alone are in another one.
-        pixels = managed.vae.first_stage_model.decode(managed.unscaled(latents))
-    got = (pixels.movedim(1, -1) / 2 + 0.5).clamp(0, 1)
+    parts = (managed.body, managed.network("face"), managed.vae.first_stage_model)
+    for network in parts:
+        network.to(torch.bfloat16)
     facts = {
-        "stuck": stuck_layers(managed.body, host) + stuck_layers(managed.vae.first_stage_model, host),
-        "body": max(float((predict(plain.body, n) - predict(managed.body, n)).abs().max()) for n in (1, 3)),
-        "vae": float((wanted - got).abs().max()),
+        "stuck": [name for network in parts for name in stuck_layers(network, host)],
+        "body": difference(plain.body, managed.body),
+        "face": difference(plain.face, managed.network("face")),
+        **vae_differences(plain.vae, managed.codec()),
     }
-    size = sum(weight.nbytes for weight in managed.body.parameters())
-    facts["novram"] = offloaded_share(host, managed.body, 0.1)
-    facts["lowvram"] = offloaded_share(host, managed.body, size / 2)
+    networks = parts[:2]
+    facts["novram"] = min(offloaded_share(network, 0.1) for network in networks)
+    facts["lowvram"] = [offloaded_share(network, size_of(network) / 2) for network in networks]
     print(json.dumps(facts))
+
+
+def size_of(network: torch.nn.Module) -> int:
+    """Bytes of all weights."""
+    return sum(weight.nbytes for weight in network.parameters())
+
+
+def difference(plain: Any, managed: Any) -> float:
+    """The largest one between two networks' predictions, for one frame and for a window."""
+    return max(float((predict(plain, n) - predict(managed, n)).abs().max()) for n in (1, 3))
+
+
+@torch.inference_mode()
+def vae_differences(vae: Any, codec: Any) -> dict[str, float]:
+    """The largest ones between a plain VAE and the host's, both ways."""
+    from anchor_pack.anchor_core.face.codec import codec_of
+
+    # fp32 stays the type of the host's VAE: the weights alone are in another one.
+    plain, generator = codec_of(vae), torch.Generator().manual_seed(0)
+    assert (plain.channels, plain.stride) == (codec.channels, codec.stride)
+    pictures = torch.rand(3, 64, 64, 3, generator=generator)
+    latents = torch.randn(3, plain.channels, 8, 8, generator=generator)
+    return {
+        "encode": float((plain.encode(pictures, 0) - codec.encode(pictures, 0)).abs().max()),
+        "decode": float((plain.decode(latents) - codec.decode(latents)).abs().max()),
+    }
 
 
 main()

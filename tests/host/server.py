@@ -63,13 +63,13 @@ def _installed(name: str) -> str | None:
 
 
 class HostServer:
-    """A running server; use as a context manager."""
+    """A running server; use as a context manager. arguments: further ones of ComfyUI's command line."""
 
-    def __init__(self, checkout: Path, base: Path) -> None:
+    def __init__(self, checkout: Path, base: Path, *arguments: str) -> None:
         found = python_for(checkout)
         assert not isinstance(found, str), found
         self.python, self._environment = found
-        self.checkout, self.base = checkout, base
+        self.checkout, self.base, self._arguments = checkout, base, arguments
         self.url = ""
 
     def __enter__(self) -> HostServer:
@@ -87,7 +87,7 @@ class HostServer:
             "latent2rgb",
             "--disable-api-nodes",
         ]
-        command += ["--database-url", f"sqlite:///{self.base}/user/comfyui.db"]
+        command += ["--database-url", f"sqlite:///{self.base}/user/comfyui.db", *self._arguments]
         # Bytecode is written: two starts of the host read 1500 modules each.
         environment = {**os.environ, "HF_HUB_OFFLINE": "1", "PYTHONUNBUFFERED": "1", **self._environment}
         self._log = (self.base / "server.log").open("wb")
@@ -166,6 +166,13 @@ class HostServer:
             return "; ".join(f"{e['message']}: {e['details']}" for e in errors)
         messages = dict(self.result(answer["prompt_id"])["status"]["messages"])
         return str(messages.get("execution_error", {}).get("exception_message", ""))
+
+    def shown(self, entry: dict[str, Any], node: str) -> list[Path]:
+        """The lossless pictures that a preview node has shown."""
+        return [
+            self.base / picture["type"] / picture["subfolder"] / picture["filename"]
+            for picture in entry["outputs"][node]["images"]
+        ]
 
 
 def cached_nodes(entry: dict[str, Any]) -> set[str]:

@@ -20,6 +20,10 @@ NODES = {
     "AppearanceCLIPEncode",
     "OverlappedTemporalSampler",
     "AnchorWindowPlan",
+    "FaceTrackFromMesh",
+    "FaceTrackFromPoints",
+    "FaceCrop",
+    "FaceSGDMInpaint",
 }
 
 
@@ -50,8 +54,8 @@ def test_all_nodes_are_there_and_the_log_is_clean(host: HostServer) -> None:
     assert "IMPORT FAILED" not in host.log()
 
 
-def test_the_template_is_offered_with_its_picture(host: HostServer) -> None:
-    assert host.get("/workflow_templates")[PACK] == ["anchor_body"]
+def test_the_templates_are_offered(host: HostServer) -> None:
+    assert sorted(host.get("/workflow_templates")[PACK]) == ["anchor_body", "anchor_body_face"]
 
 
 def test_the_video_has_every_frame_and_shows_something(
@@ -94,11 +98,7 @@ def test_the_same_seed_gives_the_same_frames(host: HostServer, edited: Edit) -> 
 
 def _pictures(host: HostServer, entry: dict[str, Any], node: str) -> list[str]:
     """Hashes of the lossless pictures that a preview node has shown."""
-    files = [
-        host.base / shown["type"] / shown["subfolder"] / shown["filename"]
-        for shown in entry["outputs"][node]["images"]
-    ]
-    return [hashlib.sha256(file.read_bytes()).hexdigest() for file in files]
+    return [hashlib.sha256(file.read_bytes()).hexdigest() for file in host.shown(entry, node)]
 
 
 def test_cancel_stops_the_sampler_and_the_next_run_works(host: HostServer, edited: Edit) -> None:

@@ -83,6 +83,7 @@ def import_pack(base: Path) -> Any:
         "Int",
         "Float",
         "Boolean",
+        "String",
         "Combo",
         "Image",
         "Mask",

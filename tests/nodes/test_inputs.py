@@ -71,7 +71,7 @@ def _settings(**changes: Any) -> Any:
     card = AnchorCard("ada", steps=9, guidance_scale=1.5, condition_scale=1.2, window_size=12, overlap=5)
     unset = {"steps": 0, "cfg": -1.0, "condition_scale": -1.0, "window_size": 0, "overlap": -1, "seed": 3}
     given = {**unset, "scheduler": "as the anchor says", **changes}
-    return _module("overlapped_temporal_sampler").settings_from(card, **given)
+    return _module("_sampling").settings_from(card, **given)
 
 
 def test_unset_widgets_take_the_values_of_the_card(nodes: Any) -> None:
@@ -98,7 +98,7 @@ def test_the_anchors_overlap_never_exceeds_half_of_a_smaller_window(nodes: Any) 
 def test_windows_are_checked_before_anything_runs(
     nodes: Any, window_size: int | None, overlap: int | None, refused: bool
 ) -> None:
-    for name in ("OverlappedTemporalSampler", "AnchorWindowPlan"):
+    for name in ("OverlappedTemporalSampler", "AnchorWindowPlan", "FaceSGDMInpaint"):
         answer = getattr(nodes, name).validate_inputs(window_size, overlap)
         assert (answer is not True) is refused
 

@@ -18,8 +18,30 @@ IDS = [
     "AppearanceCLIPEncode",
     "OverlappedTemporalSampler",
     "AnchorWindowPlan",
+    "FaceTrackFromMesh",
+    "FaceTrackFromPoints",
+    "FaceCrop",
+    "FaceSGDMInpaint",
 ]
-WIDGETS = {"INT", "FLOAT", "BOOLEAN", "COMBO"}
+WIDGETS = {"INT", "FLOAT", "BOOLEAN", "COMBO", "STRING"}
+SAVED: dict[str, tuple[str, str]] = {
+    "LoadAnchorSGDM": ("anchor vae clip_vision text_encoder precision", "anchor vae"),
+    "LoadSMPLXMotion": ("motion start_frame n_frames sample", "motion fps frames"),
+    "RenderSMPLXMesh": (
+        "motion anchor width height body antialias backend",
+        "images mask depth landmarks fps",
+    ),
+    "AppearanceCLIPEncode": ("anchor image clip_vision", "positive negative"),
+    "OverlappedTemporalSampler": (
+        "anchor pose positive seed steps cfg condition_scale window_size overlap schedule weighting "
+        "scheduler shared_noise condition_start condition_end fidelity negative",
+        "latent",
+    ),
+    "AnchorWindowPlan": ("frames window_size overlap schedule weighting steps", "image"),
+}
+"""Inputs and outputs that workflows of earlier versions hold, in their order."""
+FROM_OUTSIDE = {"FaceTrackFromPoints"}
+"""Nodes for data of other programs, which no workflow ships with."""
 _ITEM = re.compile(r"^- \*\*(\w+)\*\*(?: \(([^)]*)\))?: ", re.M)
 
 
@@ -34,6 +56,17 @@ def _sections(node_id: str) -> tuple[dict[str, str], list[str]]:
 
 def test_ids_are_those_that_workflows_hold(node_classes: list[Any]) -> None:
     assert [node.define_schema().node_id for node in node_classes] == IDS
+
+
+def test_saved_workflows_find_their_inputs_and_outputs(node_classes: list[Any]) -> None:
+    for node in node_classes:
+        schema = node.define_schema()
+        inputs, outputs = (words.split() for words in SAVED.get(schema.node_id, ("", "")))
+        ids = [widget.id for widget in schema.inputs]
+        assert ids[: len(inputs)] == inputs, schema.node_id
+        assert [end.display_name for end in schema.outputs][: len(outputs)] == outputs, schema.node_id
+        added = schema.inputs[len(inputs) :] if inputs else []
+        assert all(widget.optional for widget in added), schema.node_id
 
 
 def test_every_node_and_socket_is_described(node_classes: list[Any]) -> None:
@@ -104,15 +137,27 @@ def test_schemas_hold_no_field_that_the_oldest_host_refuses(node_classes: list[A
         assert not hasattr(node.define_schema(), "search_aliases")
 
 
-def test_the_workflow_uses_every_node_with_as_many_values_as_it_has_widgets(node_classes: list[Any]) -> None:
+def test_workflows_hold_as_many_values_as_their_nodes_have_widgets(node_classes: list[Any]) -> None:
     schemas = {node.define_schema().node_id: node.define_schema() for node in node_classes}
     for path in sorted((ROOT / "workflows").glob("*.json")):
-        placed = {node["type"]: node for node in json.loads(path.read_text())["nodes"]}
-        for node_id in set(schemas) & set(placed):
-            widgets = [widget for widget in schemas[node_id].inputs if widget.io_type in WIDGETS]
-            controls = sum(bool(widget.given.get("control_after_generate")) for widget in widgets)
-            assert len(placed[node_id]["widgets_values"]) == len(widgets) + controls, node_id
-        assert set(schemas) <= set(placed), path.name
+        for placed in json.loads(path.read_text())["nodes"]:
+            if placed["type"] in schemas:
+                values, inputs = len(placed["widgets_values"]), schemas[placed["type"]].inputs
+                assert values in _widget_counts(inputs), f"{path.stem}: {placed['type']}"
+
+
+def _widget_counts(inputs: list[Any]) -> range:
+    """How many values a workflow may hold; those of widgets that came later may be missing."""
+    widgets = [widget for widget in inputs if widget.io_type in WIDGETS]
+    controls = sum(bool(widget.given.get("control_after_generate")) for widget in widgets)
+    later = sum(bool(widget.optional) for widget in widgets)
+    return range(len(widgets) - later + controls, len(widgets) + controls + 1)
+
+
+def test_the_workflows_use_every_node() -> None:
+    paths = sorted((ROOT / "workflows").glob("*.json"))
+    placed = {node["type"] for path in paths for node in json.loads(path.read_text())["nodes"]}
+    assert set(IDS) - placed == FROM_OUTSIDE
 
 
 def test_a_workflow_has_a_note_and_a_picture() -> None:
