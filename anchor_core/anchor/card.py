@@ -14,6 +14,7 @@ from typing import Any
 
 from ..errors import AnchorError
 from ..motion.camera import Camera
+from .card_checks import check_number, require
 from .face_card import FaceCard
 
 CARD_VERSION = 1
@@ -104,21 +105,21 @@ class AnchorCard:
     def __post_init__(self) -> None:
         _check_version(self.version)
         for key, (low, high) in _RANGES.items():
-            _check_number(key, getattr(self, key), low, high)
+            check_number(key, getattr(self, key), low, high, whole=key in _WHOLE)
         for key, choices in _CHOICES.items():
-            _require(key, getattr(self, key), getattr(self, key) in choices, f"one of {', '.join(choices)}")
+            require(key, getattr(self, key), getattr(self, key) in choices, f"one of {', '.join(choices)}")
         for key in _TEXTS:
             text = getattr(self, key)
-            _require(
+            require(
                 key,
                 text,
                 isinstance(text, str) and len(text) <= _MAX_TEXT,
                 f"text up to {_MAX_TEXT} characters",
             )
         for key in _FLAGS:
-            _require(key, getattr(self, key), isinstance(getattr(self, key), bool), "true or false")
-        _require("name", self.name, bool(self.name.strip()), "a name that is not empty")
-        _require("overlap", self.overlap, self.overlap < self.window_size, "smaller than window_size")
+            require(key, getattr(self, key), isinstance(getattr(self, key), bool), "true or false")
+        require("name", self.name, bool(self.name.strip()), "a name that is not empty")
+        require("overlap", self.overlap, self.overlap < self.window_size, "smaller than window_size")
         _check_structures(self)
 
     def to_dict(self) -> dict[str, Any]:
@@ -142,7 +143,7 @@ class AnchorCard:
 
 
 def _check_version(version: object) -> None:
-    _require("version", version, isinstance(version, int) and version >= 1, "a whole number from 1")
+    require("version", version, isinstance(version, int) and version >= 1, "a whole number from 1")
     if isinstance(version, int) and version > CARD_VERSION:
         raise AnchorError(
             f"This anchor was made by a newer version (its card is version {version}, this pack reads up to "
@@ -150,40 +151,25 @@ def _check_version(version: object) -> None:
         )
 
 
-def _check_number(key: str, value: object, low: float, high: float) -> None:
-    whole = key in _WHOLE
-    good = isinstance(value, int if whole else (int, float)) and not isinstance(value, bool)
-    good = good and low <= value <= high  # type: ignore[operator]
-    _require(key, value, good, f"{'a whole number' if whole else 'a number'} from {low:g} to {high:g}")
-
-
 def _check_structures(card: AnchorCard) -> None:
     sides = card.resolution
     good = isinstance(sides, tuple) and len(sides) == 2
     good = good and all(isinstance(side, int) and 16 <= side <= 8192 for side in sides)
-    _require("resolution", sides, good, "width and height, each from 16 to 8192 pixels")
+    require("resolution", sides, good, "width and height, each from 16 to 8192 pixels")
     betas = () if card.betas is None else card.betas
     good = isinstance(betas, tuple) and len(betas) <= 1000
     good = good and all(isinstance(b, (int, float)) and math.isfinite(b) for b in betas)
-    _require("betas", card.betas, good, "up to 1000 finite numbers, or nothing")
+    require("betas", card.betas, good, "up to 1000 finite numbers, or nothing")
     if card.camera is not None:
         _check_camera(card.camera)
-    _require(
-        "face", card.face, card.face is None or isinstance(card.face, FaceCard), "a FaceCard, or nothing"
-    )
+    require("face", card.face, card.face is None or isinstance(card.face, FaceCard), "a FaceCard, or nothing")
 
 
 def _check_camera(camera: object) -> None:
     try:
         Camera.from_dict(camera)  # type: ignore[arg-type]
     except (TypeError, KeyError, IndexError, OverflowError):
-        _require("camera", camera, False, "a camera as Camera.to_dict() writes it, or nothing")
-
-
-def _require(key: str, value: object, good: bool, needed: str) -> None:
-    if not good:
-        shown = repr(value) if len(repr(value)) <= 80 else repr(value)[:77] + "..."
-        raise AnchorError(f"The anchor's card says {key} = {shown}; it must be {needed}.")
+        require("camera", camera, False, "a camera as Camera.to_dict() writes it, or nothing")
 
 
 def _frozen(value: Any) -> Any:

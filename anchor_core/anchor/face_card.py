@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields
 from typing import Any
 
-from ..errors import AnchorError
+from .card_checks import check_number, require
 
 _MESH_CROPS = ("drawn", "warped")
 _RANGES: dict[str, tuple[float, float]] = {
@@ -50,14 +50,10 @@ class FaceCard:
 
     def __post_init__(self) -> None:
         for key, (low, high) in _RANGES.items():
-            value = getattr(self, key)
-            kinds = int if key in _WHOLE else (int, float)
-            good = isinstance(value, kinds) and not isinstance(value, bool) and low <= value <= high
-            whole = "a whole number" if key in _WHOLE else "a number"
-            _require(key, value, good, f"{whole} from {low:g} to {high:g}")
-        _require("crop_size", self.crop_size, self.crop_size % 8 == 0, "a multiple of 8")
-        _require("overlap", self.overlap, self.overlap < self.window_size, "smaller than window_size")
-        _require("mesh", self.mesh, self.mesh in _MESH_CROPS, f"one of {', '.join(_MESH_CROPS)}")
+            check_number(f"face.{key}", getattr(self, key), low, high, whole=key in _WHOLE)
+        require("face.crop_size", self.crop_size, self.crop_size % 8 == 0, "a multiple of 8")
+        require("face.overlap", self.overlap, self.overlap < self.window_size, "smaller than window_size")
+        require("face.mesh", self.mesh, self.mesh in _MESH_CROPS, f"one of {', '.join(_MESH_CROPS)}")
 
     def to_dict(self) -> dict[str, Any]:
         """Plain JSON values; `from_dict` gives an equal card."""
@@ -67,15 +63,8 @@ class FaceCard:
     @classmethod
     def from_dict(cls, data: object) -> FaceCard:
         """Read and check the face's part of a card; unknown fields are kept in `extra`."""
-        _require("face", data, isinstance(data, Mapping), "a group of settings, or nothing")
+        require("face", data, isinstance(data, Mapping), "a group of settings, or nothing")
         assert isinstance(data, Mapping)
         known = {f.name for f in fields(cls)} - {"extra"}
         values = {key: value for key, value in data.items() if key in known}
         return cls(**values, extra={key: value for key, value in data.items() if key not in known})
-
-
-def _require(key: str, value: object, good: bool, needed: str) -> None:
-    if not good:
-        shown = repr(value) if len(repr(value)) <= 80 else repr(value)[:77] + "..."
-        name = key if key == "face" else f"face.{key}"
-        raise AnchorError(f"The anchor's card says {name} = {shown}; it must be {needed}.")

@@ -18,8 +18,8 @@ from torch import Tensor
 
 from ..body.model import standin_body
 from ..errors import AnchorError
+from ..face.inpaint import crops_of
 from ..face.track import FaceTrack, track_motion
-from ..face.warp import warp_to_crops
 from ..files import atomic_path
 from ..motion.camera import Camera
 from ..progress import Progress
@@ -77,12 +77,8 @@ def _write_clip(
 
 def _crops(track: FaceTrack, frames: Tensor, body: Tensor) -> Iterator[tuple[int, tuple[Tensor, ...]]]:
     """Pictures of the visible faces, in the order of PICTURES, with the number of the frame."""
-    matrices = track.crop_matrices
     for frame in track.visible.tolist():
-        cut = [
-            warp_to_crops(clip[frame, None], matrices[frame, None], track.crop_size)[0]
-            for clip in (frames, body)
-        ]
+        cut = [crops_of(clip, track, torch.tensor([frame]))[0] for clip in (frames, body)]
         yield frame, (track.mesh[frame], cut[0], 255 - track.mask[frame], cut[1])
 
 

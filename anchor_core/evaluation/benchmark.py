@@ -33,9 +33,7 @@ from .face_experiments import ANCHORS_OWN, FACE_EXPERIMENTS, WITHOUT, FaceExperi
 from .faces import FACE_COLUMNS, FaceRow, film_scene, measure_faces
 from .held_out import HeldOutClip, film, film_held_out, load_demo_anchor
 from .metrics import acceleration_ratio, background_deviation, flicker, psnr, ssim
-from .tables import Columns, plain, table, write_json
-
-__all__ = ["benchmark_demo", "face_rows", "held_out_rows", "plain"]
+from .tables import Columns, table, write_json
 
 logger = logging.getLogger("anchor")
 
