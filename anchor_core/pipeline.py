@@ -30,6 +30,7 @@ from .face.inpaint import crops_of
 from .face.passes import PassOptions, face_of, inpaint_faces
 from .face.track import FaceTrack, TrackOptions, track_motion
 from .motion.motion import Motion
+from .motion.soundtrack import Soundtrack
 from .progress import StepFactory, count_windows, silent_step
 from .render.mesh import Backend, to_bytes
 from .sampling.conditioning import Conditioning
@@ -38,8 +39,6 @@ from .sampling.sampler import SamplerSettings
 if TYPE_CHECKING:
     from .sgdm.network import SGDM
 
-Audio = tuple[np.ndarray, int]
-"""Waveform (C, T) and its samples per second."""
 Tokens = tuple[torch.Tensor, torch.Tensor | None]
 """Of the reference picture and of the unconditional pass, (1, T, D) each."""
 
@@ -90,7 +89,7 @@ class Runtime:
 
 @dataclass(frozen=True, eq=False)
 class Take:
-    """What was filmed. mesh and frames: (F, H, W, 3) uint8 sRGB.
+    """What was filmed. mesh and frames: (F, H, W, 3) uint8 sRGB; sound: the motion's, as long as the frames.
 
     With a face pass: body, the frames before it, as `frames`; the track of the faces; the pass itself.
     """
@@ -102,6 +101,7 @@ class Take:
     body: np.ndarray | None = None
     track: FaceTrack | None = None
     face: FacePass | None = None
+    sound: Soundtrack | None = None
 
     @property
     def n_painted(self) -> int:
@@ -124,9 +124,9 @@ def film(scene: Scene, settings: SamplerSettings, runtime: Runtime) -> Take:
     latents = denoise(anchor, Conditioning(mesh, *tokens), settings, runtime)
     frames = decode(anchor, latents, runtime)
     if track is None or face_tokens is None:
-        return Take(mesh, frames, scene.motion.fps, settings)
+        return Take(mesh, frames, scene.motion.fps, settings, sound=scene.motion.sound)
     painted = paint_faces(scene, frames, track, face_tokens, runtime)
-    return Take(mesh, painted, scene.motion.fps, settings, frames, track, scene.face)
+    return Take(mesh, painted, scene.motion.fps, settings, frames, track, scene.face, scene.motion.sound)
 
 
 def face_tracking(card: AnchorCard, smoothing: float | None = None) -> TrackOptions:
@@ -230,7 +230,7 @@ def paint_faces(
     return result
 
 
-def save_take(take: Take, path: Path, audio: Audio | None, facts: dict[str, Any]) -> Path:
+def save_take(take: Take, path: Path, facts: dict[str, Any]) -> Path:
     """Write the video, and beside it a contact sheet, see `sheet_rows`; returns the sheet's path.
 
     facts: what made the video (anchor, motion, ...): travels with the settings of both passes as JSON in the
@@ -240,7 +240,8 @@ def save_take(take: Take, path: Path, audio: Audio | None, facts: dict[str, Any]
     from .video.write import write_video
 
     facts = {**facts, "settings": asdict(take.settings), "face": _face_facts(take)}
-    write_video(path, take.frames, take.fps, audio=audio, metadata={"comment": json.dumps(facts)})
+    sound = None if take.sound is None else take.sound.pair
+    write_video(path, take.frames, take.fps, audio=sound, metadata={"comment": json.dumps(facts)})
     sheet = path.with_suffix(".png")
     save_sheet(sheet, sheet_rows(take))
     return sheet

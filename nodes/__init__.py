@@ -6,14 +6,20 @@ from comfy_api.latest import ComfyExtension, io
 
 from . import _host
 from .appearance_clip_encode import AppearanceCLIPEncode
+from .edit_smplx_motion import EditSMPLXMotion
 from .face_crop import FaceCrop
 from .face_sgdm_inpaint import FaceSGDMInpaint
 from .face_track_from_mesh import FaceTrackFromMesh
 from .face_track_from_points import FaceTrackFromPoints
+from .join_smplx_motions import JoinSMPLXMotions
 from .load_anchor_sgdm import LoadAnchorSGDM
 from .load_smplx_motion import LoadSMPLXMotion
 from .overlapped_temporal_sampler import OverlappedTemporalSampler
+from .preview_smplx_motion import PreviewSMPLXMotion
 from .render_smplx_mesh import RenderSMPLXMesh
+from .retarget_smplx_motion import RetargetSMPLXMotion
+from .smplx_motion_from_pose import HOST_NODE, SMPLXMotionFromPose
+from .trim_smplx_motion import TrimSMPLXMotion
 from .window_plan import AnchorWindowPlan
 
 _host.register_model_folders()
@@ -24,6 +30,7 @@ class AnchorExtension(ComfyExtension):
 
     async def get_node_list(self) -> list[type[io.ComfyNode]]:
         """The nodes; their ids stand in saved workflows and never change."""
+        native = [SMPLXMotionFromPose] if _host.has_node(HOST_NODE) else []
         return [
             LoadAnchorSGDM,
             LoadSMPLXMotion,
@@ -35,4 +42,10 @@ class AnchorExtension(ComfyExtension):
             FaceTrackFromPoints,
             FaceCrop,
             FaceSGDMInpaint,
+            EditSMPLXMotion,
+            TrimSMPLXMotion,
+            JoinSMPLXMotions,
+            RetargetSMPLXMotion,
+            PreviewSMPLXMotion,
+            *native,
         ]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -13,9 +14,12 @@ if TYPE_CHECKING:
     from ..anchor_core.anchor.card import AnchorCard
     from ..anchor_core.anchor.file import Anchor
     from ..anchor_core.anchor.use import Stage
+    from ..anchor_core.body.model import BodyModel
     from ..anchor_core.face.codec import LatentCodec
     from ..anchor_core.motion.motion import Motion
     from ..anchor_core.sgdm.network import SGDM
+
+log = logging.getLogger("anchor")
 
 
 @dataclass(frozen=True)
@@ -61,12 +65,21 @@ class LoadedAnchor:
 
         return LatentCodec(encode, decode, self.body.latent_channels, int(self.vae.downscale_ratio))
 
-    def stage(self, motion: Motion) -> Motion:
-        """The motion in front of the anchor's camera, in its body shape."""
-        from ..anchor_core.anchor.use import betas_of, camera_of
-        from ..anchor_core.motion.place import place_motion
+    def stage(
+        self, motion: Motion, *, root: str = "target", lower_body: str = "target", enabled: bool = True
+    ) -> Motion:
+        """The motion in front of the anchor's camera, in its body shape; choices as in `retarget`."""
+        from ..anchor_core.motion.retarget import retarget
 
-        return place_motion(motion, camera_of(self.card), betas_of(self.card))
+        return retarget(motion, self.card, root=root, lower_body=lower_body, enabled=enabled)
+
+    def warn_of_ranges(self, motion: Motion, body: BodyModel) -> None:
+        """Log which frames of a staged motion leave what the anchor was trained on by much."""
+        from ..anchor_core.motion.range_report import compare_ranges
+
+        warning = self.card.ranges and compare_ranges(motion, self.card.ranges, body).warning()
+        if warning:
+            log.warning("%s 'Retarget SMPL-X Motion' draws a report.", warning)
 
     def scaled(self, latents: torch.Tensor) -> torch.Tensor:
         """Latents of the VAE to latents as the networks denoise them."""

@@ -8,6 +8,7 @@ from __future__ import annotations
 import contextlib
 import copy
 import os
+import sys
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -50,7 +51,7 @@ _OWN_FOLDERS = {_ANCHORS: {".safetensors"}, _BODIES: {".npz"}}
 VAE_FOLDERS = ("vae", "checkpoints")
 VISION_FOLDERS = ("clip_vision",)
 TEXT_FOLDERS = ("text_encoders", "checkpoints")
-_MOTION_SUFFIXES = {".npz", ".npy", ".pkl"}
+_MOTION_SUFFIXES = {".npz", ".npy", ".pkl", ".pt", ".bvh", ".json"}
 PRECISIONS = {"fp32": torch.float32, "fp16": torch.float16, "bf16": torch.bfloat16}
 
 # Peak memory of one window, in units of (images x latent pixels x channels of the first level): counted on
@@ -101,7 +102,7 @@ def _published_folders() -> dict[str, Path]:
 
 
 def motion_names() -> list[str]:
-    """The demo motion, then the motion files in the input folder."""
+    """The demo motion, then the motion files in the input folder, and the folders of SMPLer-X."""
     return [DEMO_MOTION, *_motion_files()]
 
 
@@ -118,10 +119,55 @@ def motion_path(name: str) -> Path:
 
 
 def _motion_files() -> dict[str, Path]:
+    return _input_paths(lambda path: _is_motion_folder(path) or _has_suffix(path, _MOTION_SUFFIXES))
+
+
+def skeleton_names() -> list[str]:
+    """Files in the input folder that may map the joints of a BVH."""
+    return list(_input_paths(lambda path: _has_suffix(path, {".json"})))
+
+
+def skeleton_path(name: str) -> Path:
+    """Where the joint mapping of this name lies; only files that the list shows can be opened."""
+    files = _input_paths(lambda path: _has_suffix(path, {".json"}))
+    if name not in files:
+        raise AnchorError(f"there is no file '{name}' in the input folder: put it there, or choose automatic")
+    return files[name]
+
+
+def _input_paths(wanted: Callable[[Path], bool]) -> dict[str, Path]:
     root = Path(folder_paths.get_input_directory())
     found = (path for pattern in ("*", "*/*") for path in root.glob(pattern))
-    files = [path for path in found if path.suffix.lower() in _MOTION_SUFFIXES and path.is_file()]
-    return {path.relative_to(root).as_posix(): path for path in sorted(files)}
+    return {path.relative_to(root).as_posix(): path for path in sorted(found) if wanted(path)}
+
+
+def _has_suffix(path: Path, suffixes: set[str]) -> bool:
+    return path.suffix.lower() in suffixes and path.is_file()
+
+
+def _is_motion_folder(path: Path) -> bool:
+    """Whether this is what SMPLer-X leaves: one file for each frame and person in the folder smplx."""
+    return (path / "smplx").is_dir()
+
+
+def temp_video(prefix: str) -> tuple[Path, tuple[str, str]]:
+    """A new file in the host's temp folder, and its name and subfolder as the front end asks for them."""
+    folder, name, counter, subfolder, _ = folder_paths.get_save_image_path(
+        prefix, folder_paths.get_temp_directory()
+    )
+    file = f"{name}_{counter:05}_.mp4"
+    return Path(folder) / file, (file, subfolder)
+
+
+def video_ui(saved: tuple[str, str]) -> dict[str, Any]:
+    """What a node hands to the front end to play a file of the temp folder."""
+    name, subfolder = saved
+    return {"images": [{"filename": name, "subfolder": subfolder, "type": "temp"}], "animated": (True,)}
+
+
+def has_node(node_id: str) -> bool:
+    """Whether this host has a node; its own nodes are there before ours are asked for."""
+    return node_id in getattr(sys.modules.get("nodes"), "NODE_CLASS_MAPPINGS", {})
 
 
 def _shipped(name: str) -> Path:

@@ -9,6 +9,7 @@ from comfy_api.latest import io
 
 from . import _host
 from ._anchor import LoadedAnchor
+from ._motion import audio_of, audio_output
 from ._types import AnchorSocket, Landmarks, LandmarksSocket, MotionSocket, advanced, schema
 
 if TYPE_CHECKING:
@@ -63,6 +64,14 @@ class RenderSMPLXMesh(io.ComfyNode):
                         "packages pyrender and trimesh, and OpenGL.",
                     )
                 ),
+                io.Boolean.Input(
+                    "retarget",
+                    default=True,
+                    optional=True,
+                    tooltip="Put the motion on the anchor's person: body shape, camera, place and legs are "
+                    "the anchor's, the rest the motion's. Off: it keeps its own camera and place, which "
+                    "the anchor may never have seen.",
+                ),
             ],
             outputs=[
                 io.Image.Output(
@@ -80,6 +89,7 @@ class RenderSMPLXMesh(io.ComfyNode):
                 io.Float.Output(
                     display_name="fps", tooltip="Frames per second of the motion; for Create Video."
                 ),
+                audio_output(),
             ],
         )
 
@@ -93,13 +103,16 @@ class RenderSMPLXMesh(io.ComfyNode):
         antialias: bool,
         backend: str,
         anchor: LoadedAnchor | None = None,
+        retarget: bool = True,
     ) -> io.NodeOutput:
         """Place, pose, render."""
         from ..anchor_core.render.motion import render_motion
 
-        staged = _staged(motion, anchor)
+        staged = _staged(motion, anchor if retarget else None)
         size = _size(width, height, anchor)
         figure = _host.load_body(body, motion.gender)
+        if anchor is not None:
+            anchor.warn_of_ranges(staged, figure)
         progress = _host.FrameProgress(len(motion))
         frames = render_motion(
             staged, figure, size=size, antialias=antialias, backend=backend, progress=progress
@@ -111,6 +124,7 @@ class RenderSMPLXMesh(io.ComfyNode):
             _host.to_host(nearness(frames.depth)),
             Landmarks(frames.landmarks, rendered, staged, figure),
             float(motion.fps),
+            audio_of(motion),
         )
 
 

@@ -14,6 +14,7 @@ from typing import Any
 
 from ..errors import AnchorError
 from ..motion.camera import Camera
+from ..motion.ranges import MotionRanges
 from .card_checks import check_number, require
 from .face_card import FaceCard
 
@@ -94,6 +95,8 @@ class AnchorCard:
     """Unconditional tokens: the empty prompt of the `text` encoder, or `stored` in the file."""
     face: FaceCard | None = None
     """Settings of the face pass; None where there is no face network."""
+    ranges: MotionRanges | None = None
+    """Place and motion of the training; None when they are not known."""
     licence: str = ""
     consent: str = ""
     """Who agreed to this digital likeness, and to what."""
@@ -124,7 +127,10 @@ class AnchorCard:
 
     def to_dict(self) -> dict[str, Any]:
         """Plain JSON values; `from_dict` gives an equal card."""
-        data = {**asdict(self), "face": self.face and self.face.to_dict()}
+        parts = {
+            name: part and part.to_dict() for name, part in (("face", self.face), ("ranges", self.ranges))
+        }
+        data = {**asdict(self), **parts}
         return {**data.pop("extra"), **data}
 
     @classmethod
@@ -139,6 +145,8 @@ class AnchorCard:
         values = {key: _frozen(value) for key, value in data.items() if key in known}
         if values.get("face") is not None:
             values["face"] = FaceCard.from_dict(values["face"])
+        if values.get("ranges") is not None:
+            values["ranges"] = MotionRanges.from_dict(values["ranges"])
         return cls(**values, extra={key: value for key, value in data.items() if key not in known})
 
 
@@ -163,6 +171,8 @@ def _check_structures(card: AnchorCard) -> None:
     if card.camera is not None:
         _check_camera(card.camera)
     require("face", card.face, card.face is None or isinstance(card.face, FaceCard), "a FaceCard, or nothing")
+    good = card.ranges is None or isinstance(card.ranges, MotionRanges)
+    require("ranges", card.ranges, good, "MotionRanges, or nothing")
 
 
 def _check_camera(camera: object) -> None:

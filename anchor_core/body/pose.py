@@ -16,8 +16,9 @@ from torch import Tensor
 from ..errors import AnchorError
 from ..motion.motion import Motion
 from ..motion.place import TO_CV
-from .model import BodyModel
-from .skinning import blend, matrices_from_axis_angle, skin
+from .expressions import convert_expression
+from .model import BodyModel, standin_body
+from .skinning import blend, chain, matrices_from_axis_angle, skin
 
 logger = logging.getLogger("anchor")
 
@@ -40,13 +41,26 @@ class PosedBody:
     landmarks: Tensor
 
 
+@dataclass(frozen=True, eq=False)
+class PosedJoints:
+    """The joints of a posed motion in the "cv" world: x right, y down, z away; metres.
+
+    places: (F, 55, 3). turns: (F, 55, 3, 3), rotation of each joint against the rest pose. local: the same
+    against the parent; of the root, against the world.
+    """
+
+    places: Tensor
+    turns: Tensor
+    local: Tensor
+
+
 @torch.no_grad()
 def pose_motion(body: BodyModel, motion: Motion, start: int = 0, stop: int | None = None) -> PosedBody:
     """Pose the body by the frames start to stop - 1 of the motion.
 
-    Turns every world into the renderer's, adds hand means, decodes PCA hands, and pads or cuts betas and
-    expression to what the body has. What the body cannot show (`missing_from`) is left out; the call that has
-    frame 0 logs it.
+    Turns every world into the renderer's, adds hand means, decodes PCA hands, maps ARKit's expressions to
+    those of SMPL-X, and pads or cuts betas and expression to what the body has. What the body cannot show
+    (`missing_from`) is left out; the call that has frame 0 logs it.
     """
     start, stop, _ = slice(start, stop).indices(motion.n_frames)
     if stop <= start:
@@ -63,6 +77,19 @@ def pose_motion(body: BodyModel, motion: Motion, start: int = 0, stop: int | Non
     return PosedBody(*(torch.cat(parts) for parts in zip(*chunks, strict=True)))
 
 
+@torch.no_grad()
+def pose_joints(body: BodyModel, motion: Motion, start: int = 0, stop: int | None = None) -> PosedJoints:
+    """The joints alone of the frames start to stop - 1: as `pose_motion`, without the mesh, so that thousands
+    of frames take a second. The expression, which moves joints by less than a millimetre, is left out."""
+    start, stop, _ = slice(start, stop).indices(motion.n_frames)
+    local = matrices_from_axis_angle(_full_pose(body, motion, start, stop))
+    rest = _shaped(body, motion)[1].expand(len(local), -1, -1)
+    turns, places = chain(body.parents, rest, local)
+    to_cv = _tensor(body, TO_CV[motion.world])
+    places = (places + _tensor(body, motion.translation[start:stop])[:, None]) @ to_cv.T
+    return PosedJoints(places, to_cv @ turns, torch.cat([to_cv @ local[:, :1], local[:, 1:]], dim=1))
+
+
 def missing_from(body: BodyModel, motion: Motion) -> list[str]:
     """What the body cannot show of the motion: one sentence each, none when it shows all."""
     sentences = []
@@ -71,7 +98,8 @@ def missing_from(body: BodyModel, motion: Motion) -> list[str]:
             "The fingers stay relaxed: the motion's hands are coefficients of a hand PCA and the body "
             f"'{body.name}' has none; a licensed SMPL-X file has it."
         )
-    if _has_expression(motion) and motion.expression_space != body.expression_space:
+    known = motion.expression_space == body.expression_space or _maps(body, motion)
+    if _has_expression(motion) and not known:
         sentences.append(
             f"The face shows jaw and eyes only: the motion's expression is '{motion.expression_space}' "
             f"and the body '{body.name}' has '{body.expression_space}'."
@@ -81,6 +109,11 @@ def missing_from(body: BodyModel, motion: Motion) -> list[str]:
 
 def _has_expression(motion: Motion) -> bool:
     return motion.expression_space != "none" and bool(motion.expression.any())
+
+
+def _maps(body: BodyModel, motion: Motion) -> bool:
+    """Whether the expression is mapped to the body's: the stand-in knows one end, ARKit's."""
+    return (motion.expression_space, body.expression_space) == ("arkit52", "smplx")
 
 
 def _shaped(body: BodyModel, motion: Motion) -> tuple[Tensor, Tensor]:
@@ -95,6 +128,9 @@ def _pose_chunk(
     body: BodyModel, motion: Motion, person: tuple[Tensor, Tensor], start: int, stop: int
 ) -> tuple[Tensor, Tensor, Tensor]:
     """Vertices, joints and landmarks of frames start to stop - 1 on the unposed vertices and joints."""
+    if _maps(body, motion):
+        motion = convert_expression(motion.sliced(start, stop), standin_body(), body)
+        start, stop = 0, stop - start
     rotations = matrices_from_axis_angle(_full_pose(body, motion, start, stop))
     n_expression = motion.expression.shape[1] if motion.expression_space == body.expression_space else 0
     expression = _tensor(body, motion.expression[start:stop, :n_expression])

@@ -44,7 +44,7 @@ def skin(
         identity = torch.eye(3, dtype=rotations.dtype, device=rotations.device)
         feature = (rotations[:, 1:] - identity).flatten(1)  # (B, 486)
         shaped = shaped + linear(feature, body.pose_dirs).unflatten(-1, (-1, 3))
-    world, posed_joints = _chain(body.parents, joints, rotations)
+    world, posed_joints = chain(body.parents, joints, rotations)
     shift = posed_joints - (world @ joints[..., None])[..., 0]
     transforms = torch.cat([world, shift[..., None]], dim=-1)  # (B, 55, 3, 4)
     per_vertex = (body.skin_weights @ transforms.flatten(2)).unflatten(-1, (3, 4))  # (B, V, 3, 4)
@@ -52,8 +52,8 @@ def skin(
     return vertices + translation[:, None], posed_joints + translation[:, None]
 
 
-def _chain(parents: tuple[int, ...], joints: Tensor, rotations: Tensor) -> tuple[Tensor, Tensor]:
-    """World rotations (B, 55, 3, 3) and places (B, 55, 3) of the joints, from the root outwards."""
+def chain(parents: tuple[int, ...], joints: Tensor, rotations: Tensor) -> tuple[Tensor, Tensor]:
+    """World rotations (B, 55, 3, 3) and places (B, 55, 3) of joints (B, 55, 3), from the root outwards."""
     turns, places = [rotations[:, 0]], [joints[:, 0]]
     for joint, parent in enumerate(parents[1:], start=1):
         bone = joints[:, joint] - joints[:, parent]

@@ -7,10 +7,14 @@ import json
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from .faces import read_face
 from .generate import anchor_with_parts
+from .options import body_from
+
+if TYPE_CHECKING:
+    from ..anchor.card import AnchorCard
 
 
 def add_commands(commands: Any) -> None:
@@ -46,6 +50,24 @@ def add_commands(commands: Any) -> None:
         metavar="PNG",
         help="store this aligned crop of the face, see face-crop",
     )
+    convert.add_argument(
+        "--trained-on",
+        type=Path,
+        nargs="+",
+        metavar="FILE",
+        help="motions of the training videos (SHOW .pkl): the card learns camera, body shape and place, so "
+        "that other motions sit where these did, and what the anchor has seen",
+    )
+    convert.add_argument(
+        "--training-crop",
+        type=float,
+        nargs=4,
+        metavar=("X", "Y", "W", "H"),
+        help="part of the video that the training pictures show (default: the largest, around the person)",
+    )
+    convert.add_argument(
+        "--body", type=Path, metavar="PATH", help="SMPL-X .npz of the training's meshes (default: stand-in)"
+    )
     convert.add_argument("--out", type=Path, required=True, metavar="SAFETENSORS", help="file to write")
     convert.set_defaults(run=run_convert)
 
@@ -57,6 +79,7 @@ def run_info(args: argparse.Namespace) -> None:
 
     card, parts = read_card(args.file), read_parts(args.file)
     facts = {**card.to_dict(), "parts": parts, "face_pass": _face_state(parts)}
+    facts["ranges"] = card.ranges and card.ranges.summary()
     if "face.unet" in parts:
         facts["face"] = face_card(card).to_dict()
     print(json.dumps(facts, indent=2, ensure_ascii=False))
@@ -83,8 +106,20 @@ def run_convert(args: argparse.Namespace) -> None:
     if args.text_encoder:
         stated["null_appearance"] = "stored"
     anchor.card = replace(anchor.card, **{key: value for key, value in stated.items() if value})
+    if args.trained_on:
+        anchor.card = _trained(anchor.card, args)
     for name, read in (("reference", read_picture), ("face_reference", read_face)):
         if path := getattr(args, name):
             setattr(anchor, name, torch.from_numpy(read(path)))
     save_anchor(anchor, args.out)
     print(f"{args.out}: {args.out.stat().st_size / 1e6:.1f} MB")
+
+
+def _trained(card: AnchorCard, args: argparse.Namespace) -> AnchorCard:
+    """The card with what the motions of --trained-on say."""
+    from ..anchor.trained import card_of_training
+    from ..motion.read import read_motion
+
+    motions = [read_motion(path) for path in args.trained_on]
+    crop = tuple(args.training_crop) if args.training_crop else None
+    return card_of_training(card, motions, body_from(args, motions[0].gender), crop)

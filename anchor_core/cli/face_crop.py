@@ -121,20 +121,19 @@ def _from_points(text: str, size: tuple[int, int]) -> torch.Tensor:
 
 def _from_motion(args: argparse.Namespace, size: tuple[int, int]) -> torch.Tensor:
     """The matrix (1, 2, 3) to the crop of 512, by the mesh of the frame."""
-    from ..anchor.use import betas_of, camera_of
     from ..face.track import TrackOptions, track_motion
-    from ..motion.place import place_motion
+    from ..motion.formats.parts import ReadOptions
     from ..motion.read import read_motion
+    from ..motion.retarget import retarget
 
-    motion = read_motion(args.motion, sample=args.sample)
+    motion = read_motion(args.motion, ReadOptions(sample=args.sample))
     if args.frame >= len(motion):
         raise AnchorError(
             f"--frame {args.frame} lies outside the motion's {len(motion)} frames; choose a smaller one"
         )
     motion = motion.sliced(args.frame, args.frame + 1)
     if args.anchor is not None:
-        card = anchor_from(args.anchor).card
-        motion = place_motion(motion, camera_of(card), betas_of(card))
+        motion = retarget(motion, anchor_from(args.anchor).card)
     if motion.camera is None:
         raise AnchorError(
             f"{args.motion} has no camera, so nothing tells where its face is in the picture; give the"

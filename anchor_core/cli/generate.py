@@ -14,13 +14,13 @@ from .options import (
     add_device_options,
     add_motion_options,
     anchor_from,
-    audio_from,
     body_from,
     check_outputs,
     device_from,
     motion_from,
 )
 from .progress import step_bar
+from .retargeting import add_retarget_options, retargeted, warn_of_ranges
 
 if TYPE_CHECKING:
     from ..anchor.file import Anchor
@@ -59,7 +59,7 @@ def _add_options(
         help="anchor file or folder",
     )
     add_motion_options(parser, motion)
-    parser.add_argument("--audio", type=Path, metavar="FILE", help="speech that belongs to the motion")
+    add_retarget_options(parser)
     parser.add_argument(
         "--appearance", type=Path, metavar="PNG", help="reference picture (default: the anchor's own)"
     )
@@ -86,8 +86,7 @@ def _add_options(
 
 def run(args: argparse.Namespace) -> None:
     """Film the motion and write video and sheet."""
-    from ..anchor.use import betas_of, camera_of, sampler_settings
-    from ..motion.place import place_motion
+    from ..anchor.use import sampler_settings
     from ..pipeline import Runtime, Scene, film, save_take
     from ..video.write import check_video_name
 
@@ -95,20 +94,19 @@ def run(args: argparse.Namespace) -> None:
     check_outputs(args, args.out, args.out.with_suffix(".png"))
     with step_bar("reading", " files") as bar:
         motion = motion_from(args)
-        bar(1, 4)
-        audio = audio_from(args, motion)
-        bar(2, 4)
+        bar(1, 3)
         anchor = anchor_with_parts(args)
-        bar(3, 4)
+        bar(2, 3)
         body = body_from(args, motion.gender)
-        bar(4, 4)
-    motion = place_motion(motion, camera_of(anchor.card), betas_of(anchor.card))
+        bar(3, 3)
+    motion = retargeted(args, motion, anchor.card)
+    warn_of_ranges(motion, anchor.card, body)
     face = face_pass_from(args, anchor)
     scene = Scene(anchor, motion, body, _picture(args.appearance), args.renderer, face)
     asked = {name: getattr(args, name) for name, _, _ in SAMPLER_OPTIONS}
     take = film(scene, sampler_settings(anchor.card, **asked), Runtime(*device_from(args), step_bar))
     facts = {"anchor": anchor.card.name, "motion": args.motion.name, "start": args.start}
-    sheet = save_take(take, args.out, audio, facts)
+    sheet = save_take(take, args.out, facts)
     _report(take, args.out, sheet)
 
 
@@ -128,7 +126,9 @@ def anchor_with_parts(args: argparse.Namespace) -> Anchor:
 
 def _report(take: Take, out: Path, sheet: Path) -> None:
     """Say what was made, and which faces were left as they are."""
-    print(f"{out}: {len(take.frames)} frames at {take.fps:g} fps")
+    from ..video.read import describe_video
+
+    print(f"{out}: {describe_video(out)}")
     if take.track is None:
         print(f"{sheet}: mesh over result")
         return

@@ -24,7 +24,7 @@ examples:
 
 def build_parser() -> argparse.ArgumentParser:
     """The parser with all commands; importing the command modules is cheap, running one is not."""
-    from . import anchors, face_crop, generate, motions, studies
+    from . import anchors, check, face_crop, generate, look, motions, studies
 
     parser = argparse.ArgumentParser(
         prog="python -m anchor_core",
@@ -37,7 +37,7 @@ def build_parser() -> argparse.ArgumentParser:
         "--verbose", action="store_true", help="log what happens, and show tracebacks of errors"
     )
     commands = parser.add_subparsers(dest="command", metavar="COMMAND", required=True)
-    for module in (generate, motions, anchors, face_crop, studies):
+    for module in (generate, motions, look, check, anchors, face_crop, studies):
         module.add_commands(commands)
     return parser
 

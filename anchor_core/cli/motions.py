@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import AnchorError
-from .options import add_motion_options, audio_from, body_from, check_outputs, motion_from
+from .options import add_motion_options, body_from, check_outputs, motion_from
 from .progress import step_bar
 
 
@@ -18,7 +18,6 @@ def add_commands(commands: Any) -> None:
     render.add_argument(
         "--size", type=int, nargs=2, metavar=("W", "H"), help="pixels (default: the motion's camera)"
     )
-    render.add_argument("--audio", type=Path, metavar="FILE", help="speech that belongs to the motion")
     render.add_argument(
         "--out", type=Path, default=Path("mesh.mp4"), metavar="MP4", help="(default mesh.mp4)"
     )
@@ -45,28 +44,30 @@ def run_render(args: argparse.Namespace) -> None:
     """Render the mesh and write it as a video."""
     from ..render.mesh import to_bytes
     from ..render.motion import render_motion
+    from ..video.read import describe_video
     from ..video.write import check_video_name, write_video
 
     check_video_name(args.out)
     check_outputs(args, args.out)
     motion = motion_from(args)
-    audio = audio_from(args, motion)
     size = tuple(args.size) if args.size else None
     with step_bar("rendering the mesh") as bar:
         frames = render_motion(
             motion, body_from(args, motion.gender), size=size, backend=args.renderer, progress=bar
         ).image
-    write_video(args.out, to_bytes(frames), motion.fps, audio=audio)
-    print(f"{args.out}: {len(frames)} frames at {motion.fps:g} fps")
+    sound = None if motion.sound is None else motion.sound.pair
+    write_video(args.out, to_bytes(frames), motion.fps, audio=sound)
+    print(f"{args.out}: {describe_video(args.out)}")
 
 
 def run_save(args: argparse.Namespace) -> None:
     """Save the motion in our own format."""
-    from ..motion.motion import save_motion
+    from ..motion.file import save_motion
 
     motion = motion_from(args)
     save_motion(motion, args.out)
-    print(f"{args.out}: {len(motion)} frames at {motion.fps:g} fps, read as {motion.source}")
+    sound = "no sound" if motion.sound is None else f"{motion.sound.duration_s:.2f} s of sound"
+    print(f"{args.out}: {len(motion)} frames at {motion.fps:g} fps, {sound}, read as {motion.source}")
 
 
 def run_plan(args: argparse.Namespace) -> None:

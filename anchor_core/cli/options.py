@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import argparse
 import os
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ..errors import AnchorError
 from ..files import ASSETS, check_writable
+from .edits import add_edit_options, add_read_options, edited, read_options_from
 
 if TYPE_CHECKING:
-    import numpy as np
     import torch
 
     from ..anchor.file import Anchor
@@ -28,16 +29,14 @@ _INPUTS = (
 
 
 def add_motion_options(parser: argparse.ArgumentParser, default: Path | None) -> None:
-    """--motion, --start, --frames, --body."""
-    what = "SHOW .pkl, TalkSHOW .npy or our .npz, told apart by content"
+    """--motion, --start, --frames, --audio, --body, and how the motion is read and edited."""
+    what = "motion file of any known kind, told by its content, or a folder of SMPLer-X"
     parser.add_argument(
         "--motion", type=Path, default=default, required=default is None, metavar="FILE", help=what
     )
-    parser.add_argument(
-        "--sample", type=int, metavar="N", help="which motion of a file that holds several, from 0"
-    )
     parser.add_argument("--start", type=int, default=0, metavar="N", help="first frame (default 0)")
     parser.add_argument("--frames", type=int, metavar="N", help="number of frames (default: to the end)")
+    _add_sound_options(parser)
     parser.add_argument(
         "--body", type=Path, metavar="PATH", help="your SMPL-X .npz, or a folder of them (default: stand-in)"
     )
@@ -46,6 +45,26 @@ def add_motion_options(parser: argparse.ArgumentParser, default: Path | None) ->
         choices=("torch", "pyrender"),
         default="torch",
         help="pyrender needs OpenGL (default torch)",
+    )
+    add_read_options(parser)
+    add_edit_options(parser)
+
+
+def _add_sound_options(parser: argparse.ArgumentParser) -> None:
+    sound = parser.add_mutually_exclusive_group()
+    sound.add_argument(
+        "--audio",
+        type=Path,
+        metavar="FILE",
+        help="sound of the whole motion, from any sound or video file (default: what the motion file holds)",
+    )
+    sound.add_argument("--silent", action="store_true", help="leave out the sound that the motion file holds")
+    parser.add_argument(
+        "--audio-offset",
+        type=float,
+        default=0.0,
+        metavar="SECONDS",
+        help="let the sound come later, or earlier (below 0), where it is not in time (default 0)",
     )
 
 
@@ -58,10 +77,10 @@ def add_device_options(parser: argparse.ArgumentParser) -> None:
 
 
 def motion_from(args: argparse.Namespace) -> Motion:
-    """Read the motion and cut it to --start and --frames."""
+    """Read the motion with its sound, cut both to --start and --frames, and edit them."""
     from ..motion.read import read_motion
 
-    motion = read_motion(args.motion, sample=args.sample)
+    motion = read_motion(args.motion, read_options_from(args))
     if not 0 <= args.start < len(motion):
         raise AnchorError(
             f"--start {args.start} lies outside the motion's {len(motion)} frames; choose a smaller start"
@@ -69,18 +88,22 @@ def motion_from(args: argparse.Namespace) -> Motion:
     if args.frames is not None and args.frames < 1:
         raise AnchorError(f"--frames is {args.frames}; at least one frame is needed")
     stop = len(motion) if args.frames is None else min(args.start + args.frames, len(motion))
-    return motion.sliced(args.start, stop)
+    # The sound belongs to the whole motion: frame --start of the motion is not where the file begins.
+    return edited(_with_sound(motion, args).sliced(args.start, stop), args)
 
 
-def audio_from(args: argparse.Namespace, motion: Motion) -> tuple[np.ndarray, int] | None:
-    """The part of --audio that belongs to the motion from --start on, or None."""
-    from ..video.read import read_audio, resampled_sound
+def _with_sound(motion: Motion, args: argparse.Namespace) -> Motion:
+    """The motion with the sound of --audio or else its own, moved by --audio-offset; none with --silent."""
+    from ..motion.soundtrack import attach_sound
 
-    if not args.audio:
-        return None
-    audio = read_audio(args.audio, args.start / motion.fps, motion.duration_s)
-    resampled_sound(*audio)  # raises now what writing it would raise at the end
-    return audio
+    sound = None if args.silent else args.audio or motion.sound
+    if sound is not None:
+        return attach_sound(motion, sound, args.audio_offset)
+    if args.audio_offset:
+        raise AnchorError(
+            f"--audio-offset is {args.audio_offset:g} and there is no sound to move; pass --audio"
+        )
+    return replace(motion, sound=None)
 
 
 def body_from(args: argparse.Namespace, gender: str) -> BodyModel:

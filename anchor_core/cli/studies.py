@@ -1,4 +1,5 @@
-"""`train-demo` and `benchmark`: the shipped anchor from nothing, and what each ingredient is worth."""
+"""`train-demo`, `benchmark`, `bench-motion`: the shipped anchor from nothing, what each ingredient is worth,
+and how fast motions are read and edited."""
 
 from __future__ import annotations
 
@@ -11,7 +12,7 @@ from .progress import step_bar
 
 
 def add_commands(commands: Any) -> None:
-    """Register `train-demo` and `benchmark`."""
+    """Register `train-demo`, `benchmark` and `bench-motion`."""
     train = commands.add_parser("train-demo", help="dress, film and train the demo anchor from nothing")
     train.add_argument(
         "--out", type=Path, default=Path("out/demo"), metavar="FOLDER", help="(default out/demo)"
@@ -36,6 +37,15 @@ def add_commands(commands: Any) -> None:
     )
     bench.add_argument("--out", type=Path, metavar="JSON", help="write the numbers there too")
     bench.set_defaults(run=run_benchmark)
+    speed = commands.add_parser(
+        "bench-motion", help="time of reading, resampling, filters and retargeting; memory of ten minutes"
+    )
+    speed.add_argument(
+        "--motion", type=Path, nargs="*", default=[], metavar="FILE", help="time reading these too"
+    )
+    speed.add_argument("--fps", type=float, metavar="N", help="of files that do not say it")
+    speed.add_argument("--runs", type=int, default=9, help="the median of so many (default 9)")
+    speed.set_defaults(run=run_bench_motion)
 
 
 def run_train(args: argparse.Namespace) -> None:
@@ -52,3 +62,10 @@ def run_benchmark(args: argparse.Namespace) -> None:
 
     text = benchmark_demo(args.anchor, n_frames=args.frames, out=args.out, step=step_bar, stage=args.stage)
     print(text)
+
+
+def run_bench_motion(args: argparse.Namespace) -> None:
+    """Print the times and the memory."""
+    from ..evaluation.motion_bench import bench_motion
+
+    print(bench_motion(args.motion, args.fps, args.runs))

@@ -37,8 +37,10 @@ from ..anchor.card import AnchorCard
 from ..anchor.face_card import FaceCard
 from ..anchor.file import Anchor, save_anchor
 from ..anchor.use import appearance_tokens, noise_schedule, sampler_settings
+from ..body.model import standin_body
 from ..files import atomic_path
 from ..motion.camera import default_camera
+from ..motion.ranges import MotionRanges, measure_ranges
 from ..progress import StepFactory, silent_step
 from ..sampling.sampler import sample_latents
 from ..sampling.schedulers import ZERO_TERMINAL_SNR
@@ -50,7 +52,7 @@ from ..training.decoder import train_decoder
 from ..training.refine import refine_vae
 from ..training.trainer import train_sgdm
 from ..training.vae import train_vae
-from .dataset import MANIFEST, DatasetSettings, write_dataset
+from .dataset import MANIFEST, DatasetSettings, clip_motion, plan_clips, write_dataset
 from .faces import FOLDER as FACE_FOLDER
 from .faces import BodyPass, write_faces
 from .identity import make_identity
@@ -172,8 +174,7 @@ class Recipe:
         """Film people 1, 2, ... together, then the anchor, person 0."""
         scale = self.scale
         everybody = range(1, scale.people + 1)
-        whole = DatasetSettings(scale.size, FPS, clip_frames=CLIP_FRAMES, workers=scale.workers)
-        short = replace(whole, fps=FPS / 2, clip_frames=TAKE_FRAMES)
+        whole, short = film_settings(scale)
         self._film(PEOPLE, everybody, scale.people * scale.people_frames, self.seed, whole)
         self._film(PERSON, (0,), scale.person_frames, self.seed, whole)
         self._film(TAKES, (0,), scale.takes_frames, self.seed + TAKES_SEED, short)
@@ -263,6 +264,24 @@ def body_pass(anchor: Anchor) -> BodyPass:
     return render
 
 
+def film_settings(scale: Scale) -> tuple[DatasetSettings, DatasetSettings]:
+    """Of people and the person's minute, and of the takes."""
+    whole = DatasetSettings(scale.size, FPS, clip_frames=CLIP_FRAMES, workers=scale.workers)
+    return whole, replace(whole, fps=FPS / 2, clip_frames=TAKE_FRAMES)
+
+
+def training_ranges(scale: Scale, seed: int) -> MotionRanges:
+    """What the body network sees of the person: the motion of the minute and of the takes."""
+    whole, short = film_settings(scale)
+    films = ((scale.person_frames, seed, whole), (scale.takes_frames, seed + TAKES_SEED, short))
+    motions = [
+        clip_motion(clip, settings)[0]
+        for n_frames, first, settings in films
+        for clip in plan_clips((0,), n_frames, settings.clip_frames, first)
+    ]
+    return measure_ranges(motions, standin_body(), default_camera(scale.size, scale.size))
+
+
 def demo_card(scale: Scale, seed: int) -> AnchorCard:
     """What stands on the card: everything that sampling and placing a motion needs."""
     schedule = ZERO_TERMINAL_SNR
@@ -273,6 +292,7 @@ def demo_card(scale: Scale, seed: int) -> AnchorCard:
         resolution=(scale.size, scale.size),
         camera=default_camera(scale.size, scale.size).to_dict(),
         betas=make_identity(0).betas,
+        ranges=training_ranges(scale, seed),
         fps=FPS,
         training_steps=scale.pretrain.steps + scale.finetune.steps + scale.broaden.steps,
         seed=seed,

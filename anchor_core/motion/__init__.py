@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 from .camera import Camera, default_camera
-from .motion import Motion, Validity, load_motion, save_motion
+from .file import load_motion, save_motion
+from .formats.parts import ReadOptions
+from .motion import Motion, Validity
 from .place import place_motion
 from .read import read_motion
+from .soundtrack import Soundtrack
 
 __all__ = [
     "Camera",
     "Motion",
+    "ReadOptions",
+    "Soundtrack",
     "Validity",
     "default_camera",
     "load_motion",

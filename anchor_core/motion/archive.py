@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import zipfile
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import IO
 
@@ -18,14 +18,8 @@ MAX_BYTES = 1024**3
 
 def archive_keys(path: str | os.PathLike[str]) -> list[str]:
     """Names of the arrays in an .npz; an AnchorError when the file is no whole zip archive."""
-    name = Path(path).name
-    try:
-        with zipfile.ZipFile(path) as archive:
-            return [item.removesuffix(".npy") for item in archive.namelist() if item.endswith(".npy")]
-    except Exception as error:  # zipfile's parser can fail with anything: struct.error, NotImplementedError
-        raise AnchorError(
-            f"{name} is not a whole .npz archive ({error}): copy or download it again."
-        ) from error
+    with _opened(path) as archive:
+        return [item.removesuffix(".npy") for item in archive.namelist() if item.endswith(".npy")]
 
 
 def read_archive(
@@ -37,10 +31,37 @@ def read_archive(
     would take more than `max_bytes` once decompressed.
     """
     name = Path(path).name
-    present = [key for key in keys if key in set(archive_keys(path))]
-    _check_size(path, present, max_bytes)
-    with zipfile.ZipFile(path) as archive:
+    with _opened(path) as archive:
+        held = set(archive.namelist())
+        present = [key for key in keys if f"{key}.npy" in held]
+        _check_size(archive, present, max_bytes, name)
         return {key: _read_member(archive, key, name) for key in present}
+
+
+class _LazyArchive(Mapping[str, np.ndarray]):
+    """The arrays of an .npz, each read when it is asked for, so that no other is touched."""
+
+    def __init__(self, path: str | os.PathLike[str]) -> None:
+        self._path, self._keys = path, archive_keys(path)
+
+    def __getitem__(self, key: str) -> np.ndarray:
+        if key not in self._keys:
+            raise KeyError(key)
+        return read_archive(self._path, (key,))[key]
+
+    def __contains__(self, key: object) -> bool:
+        return key in self._keys  # the one inherited would read the array
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._keys)
+
+    def __len__(self) -> int:
+        return len(self._keys)
+
+
+def open_archive(path: str | os.PathLike[str]) -> Mapping[str, np.ndarray]:
+    """The arrays of an .npz by name; reading one may raise as `read_archive` does."""
+    return _LazyArchive(path)
 
 
 def read_npy(path: str | os.PathLike[str], max_bytes: int = MAX_BYTES) -> np.ndarray:
@@ -56,6 +77,15 @@ def read_npy(path: str | os.PathLike[str], max_bytes: int = MAX_BYTES) -> np.nda
     except Exception as error:  # as in _read_member
         raise AnchorError(
             f"{name} is not a whole .npy file of numbers ({error}): copy or download it again."
+        ) from error
+
+
+def _opened(path: str | os.PathLike[str]) -> zipfile.ZipFile:
+    try:
+        return zipfile.ZipFile(path)
+    except Exception as error:  # zipfile's parser can fail with anything: struct.error, NotImplementedError
+        raise AnchorError(
+            f"{Path(path).name} is not a whole .npz archive ({error}): copy or download it again."
         ) from error
 
 
@@ -77,11 +107,10 @@ def _read_array(stream: IO[bytes]) -> np.ndarray:
     return array
 
 
-def _check_size(path: str | os.PathLike[str], keys: list[str], max_bytes: int) -> None:
-    with zipfile.ZipFile(path) as archive:
-        total = sum(archive.getinfo(f"{key}.npy").file_size for key in keys)
+def _check_size(archive: zipfile.ZipFile, keys: list[str], max_bytes: int, name: str) -> None:
+    total = sum(archive.getinfo(f"{key}.npy").file_size for key in keys)
     if total > max_bytes:
         raise AnchorError(
-            f"{Path(path).name} would take {total / 1e9:.1f} GB of memory when opened and the limit is "
+            f"{name} would take {total / 1e9:.1f} GB of memory when opened and the limit is "
             f"{max_bytes / 1e9:.1f} GB: it is not a file of this kind, or it needs to be cut."
         )

@@ -1,4 +1,4 @@
-"""One SMPL-X motion, the common form of all motion files, and its own file format (.npz without pickles).
+"""One SMPL-X motion: the common form of all motion files.
 
 Joint order of SMPL-X (arXiv 1904.05866): 0 root, 1-21 body, 22 jaw, 23 left eye, 24 right eye, 25-39 left
 hand (index, middle, little, ring, thumb; three joints each), 40-54 right hand.
@@ -6,30 +6,22 @@ hand (index, middle, little, ring, thumb; three joints each), 40-54 right hand.
 
 from __future__ import annotations
 
-import json
-import os
-from dataclasses import asdict, dataclass, field, replace
-from pathlib import Path
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
 
 from ..errors import AnchorError
-from ..files import atomic_path
-from .archive import read_archive
 from .camera import Camera
+from .soundtrack import Soundtrack
 
 N_JOINTS = 55
 WORLDS = ("cv", "yup", "zup")
 HANDS = ("relative", "absolute")
 EXPRESSION_SPACES = ("smplx", "arkit52", "none")
-FORMAT = "anchor-motion"
-_VERSION = 1
 _LARGEST_ANGLE = 1e6  # radians; beyond, float32 knows no direction any more
 _MAX_TEXT = 1000  # characters of gender and source
-_REQUIRED = ("pose", "translation", "expression")
-_HANDS = ("hand_pca_left", "hand_pca_right")
-_WORDS = ("fps", "world", "hands", "expression_space", "gender", "source")
 
 
 @dataclass(frozen=True)
@@ -53,7 +45,10 @@ class Motion:
     world: "cv" x right, y down, z away; "yup" y up, facing +z; "zup" z up (AMASS).
     hands: "relative" to the hand mean of the body model (MANO convention), or "absolute".
     hands_pca: (F, K) coefficients for the left and right hand that only a body with a hand basis can decode.
-    Every array is float32.
+    sound: what is heard from frame 0 on; as long as the frames. interpolated: (F,) bool, True where the
+    source had no pose and neighbours were blended; None where there is no such frame. performer: name of the
+    anchor that the motion was retargeted to.
+    Every other array is float32.
     """
 
     pose: np.ndarray
@@ -69,6 +64,9 @@ class Motion:
     gender: str = "neutral"
     source: str = ""
     valid: Validity = field(default_factory=Validity)
+    sound: Soundtrack | None = None
+    interpolated: np.ndarray | None = None
+    performer: str = ""
 
     def __post_init__(self) -> None:
         for name in ("pose", "translation", "expression"):
@@ -79,7 +77,12 @@ class Motion:
             left, right = self.hands_pca
             object.__setattr__(self, "hands_pca", (_float32(left, "hands_pca"), _float32(right, "hands_pca")))
         object.__setattr__(self, "fps", float(self.fps))
+        if self.interpolated is not None:
+            marks = np.asarray(self.interpolated, bool)
+            object.__setattr__(self, "interpolated", marks if marks.any() else None)
         check_motion(self)
+        if self.sound is not None and self.sound.waveform.shape[1] != self._n_samples(self.sound):
+            object.__setattr__(self, "sound", self.sound.cut(0.0, self.duration_s))
 
     def __len__(self) -> int:
         return self.n_frames
@@ -94,21 +97,45 @@ class Motion:
         """Seconds that the frames last when each is shown for 1 / fps."""
         return self.n_frames / self.fps
 
+    @property
+    def marks(self) -> np.ndarray:
+        """(F,) bool: `interpolated`, also where no frame is."""
+        return np.zeros(self.n_frames, bool) if self.interpolated is None else self.interpolated
+
+    def _n_samples(self, sound: Soundtrack) -> int:
+        return round(self.duration_s * sound.rate)
+
+    def per_frame(self, change: Callable[[np.ndarray], np.ndarray], **others: Any) -> Motion:
+        """The motion with `change` applied to each array that has one row per frame.
+
+        others: further fields, as in `dataclasses.replace`. Sound of another length is cut or padded.
+        """
+        hands = None if self.hands_pca is None else (change(self.hands_pca[0]), change(self.hands_pca[1]))
+        return replace(
+            self,
+            **{
+                "pose": change(self.pose),
+                "translation": change(self.translation),
+                "expression": change(self.expression),
+                "hands_pca": hands,
+                "interpolated": change(self.marks),
+                **others,
+            },
+        )
+
     def sliced(self, start: int, stop: int | None = None) -> Motion:
-        """The frames start to stop - 1, counted as Python slices count; an empty slice is an AnchorError."""
+        """The frames start to stop - 1 with their sound, counted as Python slices count.
+
+        An empty slice is an AnchorError.
+        """
         part = slice(start, stop)
-        if not len(self.pose[part]):
+        first, last, _ = part.indices(self.n_frames)
+        if last <= first:
             raise AnchorError(
                 f"Frames {start} to {stop} of a motion with {self.n_frames} frames hold no frame."
             )
-        hands = None if self.hands_pca is None else (self.hands_pca[0][part], self.hands_pca[1][part])
-        return replace(
-            self,
-            pose=self.pose[part],
-            translation=self.translation[part],
-            expression=self.expression[part],
-            hands_pca=hands,
-        )
+        sound = self.sound and self.sound.cut(first / self.fps, (last - first) / self.fps)
+        return self.per_frame(lambda rows: rows[part], sound=sound)
 
 
 def check_motion(motion: Motion) -> None:
@@ -121,6 +148,8 @@ def check_motion(motion: Motion) -> None:
     _check_shape("expression", motion.expression, (n_frames, None))
     for name in ("pose", "translation", "expression"):
         _check_frames_finite(name, getattr(motion, name))
+    if motion.interpolated is not None:
+        _check_shape("interpolated", motion.interpolated, (n_frames,))
     for hand in motion.hands_pca or ():
         _check_shape("hands_pca", hand, (n_frames, None))
         _check_frames_finite("hands_pca", hand)
@@ -140,7 +169,7 @@ def _check_words(motion: Motion) -> None:
             f"The motion has {motion.fps} frames per second: it needs more than 0 and less than 1000."
         )
     allowed = (("world", WORLDS), ("hands", HANDS), ("expression_space", EXPRESSION_SPACES))
-    for name in ("gender", "source"):
+    for name in ("gender", "source", "performer"):
         text = getattr(motion, name)
         if not isinstance(text, str) or len(text) > _MAX_TEXT:
             raise AnchorError(f"The motion's {name} is {text!r}: it needs text up to {_MAX_TEXT} characters.")
@@ -179,64 +208,3 @@ def _check_frames_finite(name: str, array: np.ndarray) -> None:
             f"The motion's {name} holds a number that is not finite (NaN or infinite) in frame {first} "
             f"({int(bad.sum())} bad frames of {len(array)}): repair or cut these frames."
         )
-
-
-def save_motion(motion: Motion, path: str | os.PathLike[str]) -> None:
-    """Write the motion as a compressed .npz; the file is whole or not there."""
-    arrays = {name: getattr(motion, name) for name in _REQUIRED}
-    if motion.betas is not None:
-        arrays["betas"] = motion.betas
-    if motion.hands_pca is not None:
-        arrays |= dict(zip(_HANDS, motion.hands_pca, strict=True))
-    header = {name: getattr(motion, name) for name in _WORDS}
-    header |= {"format": FORMAT, "version": _VERSION, "valid": asdict(motion.valid)}
-    header["camera"] = None if motion.camera is None else motion.camera.to_dict()
-    with atomic_path(path) as partial, partial.open("wb") as handle:
-        np.savez_compressed(handle, header=np.array(json.dumps(header)), **arrays)
-
-
-def load_motion(path: str | os.PathLike[str]) -> Motion:
-    """Read a motion written by `save_motion`; any other file is an AnchorError."""
-    name = Path(path).name
-    arrays = read_archive(path, ("header", "betas", *_REQUIRED, *_HANDS))
-    header = _read_header(name, arrays.get("header"))
-    missing = [key for key in _REQUIRED if key not in arrays]
-    if missing:
-        raise AnchorError(f"{name} is a motion file without {', '.join(missing)}: save the motion again.")
-    try:
-        return _motion(arrays, header)
-    except AnchorError as error:
-        raise AnchorError(f"{name}: {error}") from error
-    except (TypeError, KeyError, IndexError, ValueError, OverflowError) as error:
-        raise AnchorError(f"{name} has a damaged header ({error}): save the motion again.") from error
-
-
-def _motion(arrays: dict[str, np.ndarray], header: dict[str, Any]) -> Motion:
-    left, right = (arrays.get(key) for key in _HANDS)
-    if (left is None) != (right is None):
-        raise AnchorError("The file holds the coefficients of one hand only: save the motion again.")
-    return Motion(
-        pose=arrays["pose"],
-        translation=arrays["translation"],
-        expression=arrays["expression"],
-        betas=arrays.get("betas"),
-        hands_pca=None if left is None or right is None else (left, right),
-        camera=None if header["camera"] is None else Camera.from_dict(header["camera"]),
-        valid=Validity(**header["valid"]),
-        **{word: header[word] for word in _WORDS},
-    )
-
-
-def _read_header(name: str, text: np.ndarray | None) -> dict[str, Any]:
-    try:
-        header = json.loads(str(text))
-    except (ValueError, RecursionError):
-        header = None
-    if not isinstance(header, dict) or header.get("format") != FORMAT:
-        raise AnchorError(f"{name} is not a motion file of this pack: open it with read_motion instead.")
-    version = header.get("version")
-    if version != _VERSION:
-        raise AnchorError(
-            f"{name} is a motion file of version {version!r} and this pack reads {_VERSION}: update the pack."
-        )
-    return header

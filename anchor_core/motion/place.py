@@ -7,7 +7,7 @@ all; the motion of another video has its own. Both get the shape, place and came
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -35,6 +35,23 @@ TO_CV = {
     "zup": np.array([[1.0, 0.0, 0.0], [0.0, 0.0, -1.0], [0.0, 1.0, 0.0]]),
 }
 """Rotation of each world into the "cv" world, for column vectors."""
+Vector = tuple[float, float, float]
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where a person is in front of a camera, in the "cv" world.
+
+    root: rotation as axis-angle. translation: metres. legs: rotations of LEG_JOINTS as axis-angle. The
+    defaults put a seated person in front of `default_camera`.
+    """
+
+    root: Vector = PLACE_ROOT
+    translation: Vector = PLACE_TRANSLATION
+    legs: tuple[Vector, ...] = tuple(SEATED_LEGS.get(joint, (0.0, 0.0, 0.0)) for joint in LEG_JOINTS)
+
+
+DEFAULT_PLACE = Place()
 
 
 def place_motion(
@@ -44,53 +61,50 @@ def place_motion(
     *,
     root: str = "target",
     keep_camera: bool = False,
+    place: Place = DEFAULT_PLACE,
 ) -> Motion:
     """The motion as the anchor would perform it in front of `camera`, in the "cv" world.
 
     betas: shape of the anchor's body, or None for the mean body.
-    root: "target" freezes the root at the anchor's place and seats the legs; "relative" adds the movement of
+    root: "target" freezes the root and the legs at the anchor's place; "relative" adds the movement of
     the root since frame 0 to that place; "source" keeps the root's rotation as it is and moves frame 0 to the
     place.
     keep_camera: a motion with its own camera keeps it and its place; only the shape is replaced.
+    place: that of the anchor.
     """
     if root not in ROOTS:
         raise AnchorError(f"root is {root!r}: use one of {', '.join(ROOTS)}.")
     if keep_camera and motion.camera is not None:
         return replace(motion, betas=betas)
-    rotation, translation = _PLACEMENTS[root](motion)
+    rotation, translation = _PLACEMENTS[root](motion, place)
     pose = motion.pose.copy()
     pose[:, 0] = axis_angle_from_matrix(rotation)
     if root == "target":
-        seat(pose)
+        pose[:, LEG_JOINTS] = place.legs
     return replace(motion, pose=pose, translation=translation, betas=betas, camera=camera, world="cv")
 
 
 def seat(pose: np.ndarray) -> None:
     """Put the legs of a pose (F, 55, 3) on a chair, in place."""
-    for joint in LEG_JOINTS:
-        pose[:, joint] = SEATED_LEGS.get(joint, (0.0, 0.0, 0.0))
+    pose[:, LEG_JOINTS] = DEFAULT_PLACE.legs
 
 
-def _frozen(motion: Motion) -> tuple[np.ndarray, np.ndarray]:
-    rotation = matrix_from_axis_angle(np.array(PLACE_ROOT))
-    n_frames = motion.n_frames
-    return np.broadcast_to(rotation, (n_frames, 3, 3)), np.broadcast_to(
-        np.array(PLACE_TRANSLATION), (n_frames, 3)
-    )
+def _frozen(motion: Motion, place: Place) -> tuple[np.ndarray, np.ndarray]:
+    rotation, n_frames = matrix_from_axis_angle(np.array(place.root)), motion.n_frames
+    return np.broadcast_to(rotation, (n_frames, 3, 3)), np.tile(place.translation, (n_frames, 1))
 
 
-def _relative(motion: Motion) -> tuple[np.ndarray, np.ndarray]:
+def _relative(motion: Motion, place: Place) -> tuple[np.ndarray, np.ndarray]:
     # R_place R_0^-1 R_t: independent of the world that the motion is in.
     source = matrix_from_axis_angle(motion.pose[:, 0])
-    turn = matrix_from_axis_angle(np.array(PLACE_ROOT)) @ source[0].T
-    return turn @ source, np.array(PLACE_TRANSLATION) + _path(motion) @ turn.T
+    turn = matrix_from_axis_angle(np.array(place.root)) @ source[0].T
+    return turn @ source, np.array(place.translation) + _path(motion) @ turn.T
 
 
-def _unchanged(motion: Motion) -> tuple[np.ndarray, np.ndarray]:
+def _unchanged(motion: Motion, place: Place) -> tuple[np.ndarray, np.ndarray]:
     turn = TO_CV[motion.world]
-    return turn @ matrix_from_axis_angle(motion.pose[:, 0]), np.array(PLACE_TRANSLATION) + _path(
-        motion
-    ) @ turn.T
+    rotation = turn @ matrix_from_axis_angle(motion.pose[:, 0])
+    return rotation, np.array(place.translation) + _path(motion) @ turn.T
 
 
 def _path(motion: Motion) -> np.ndarray:

@@ -8,7 +8,7 @@ import sys
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from itertools import chain
+from itertools import chain, groupby
 from pathlib import Path
 from typing import Any
 
@@ -35,12 +35,15 @@ class Sound:
 
     def at_rate(self, rate: int) -> Sound:
         """The same sound with another number of samples per second."""
-        return Sound(rate, self.channels, _arrays(_frames(self), _resampler(self.channels, rate)))
+        return Sound(rate, self.channels, _arrays(_frames(self), self.channels, rate))
 
 
 @dataclass(frozen=True)
 class VideoInfo:
-    """What a video file says about itself. size: (width, height) pixels; n_frames: 0 when it does not say."""
+    """What a video file says about itself. size: (width, height) pixels; n_frames: 0 when it does not say.
+
+    duration_s: of the whole file; picture_s, sound_s: of each, 0 when it does not say or there is none.
+    """
 
     size: tuple[int, int]
     fps: float
@@ -48,6 +51,8 @@ class VideoInfo:
     duration_s: float
     has_sound: bool
     tags: dict[str, str]
+    picture_s: float = 0.0
+    sound_s: float = 0.0
 
 
 def read_audio(
@@ -126,7 +131,16 @@ def read_info(path: str | os.PathLike[str]) -> VideoInfo:
             duration_s=(container.duration or 0) / 1e6,  # FFmpeg counts microseconds
             has_sound=bool(container.streams.audio),
             tags=dict(container.metadata),
+            picture_s=_seconds(stream),
+            sound_s=_seconds(container.streams.audio[0]) if container.streams.audio else 0.0,
         )
+
+
+def describe_video(path: str | os.PathLike[str]) -> str:
+    """Frames, rate, and how long picture and sound last, as the file says it: for people."""
+    info = read_info(path)
+    sound = f"{info.sound_s:.2f} s of sound" if info.has_sound else "no sound"
+    return f"{info.n_frames} frames at {info.fps:.5g} fps, {info.picture_s:.2f} s of picture, {sound}"
 
 
 def read_picture(path: str | os.PathLike[str]) -> np.ndarray:
@@ -178,6 +192,10 @@ def _opened(path: str | os.PathLike[str]) -> Iterator[Any]:
         ) from None
 
 
+def _seconds(stream: Any) -> float:
+    return float(stream.duration * stream.time_base) if stream.duration and stream.time_base else 0.0
+
+
 def _decoded(path: str | os.PathLike[str], rate: int, channels: int) -> Iterator[np.ndarray]:
     with _opened(path) as container:
         frames = container.decode(audio=0)
@@ -187,7 +205,7 @@ def _decoded(path: str | os.PathLike[str], rate: int, channels: int) -> Iterator
         late = _start_s(container, first)
         if late > 0:  # sound that starts after the picture
             yield np.zeros((channels, round(late * rate)), np.float32)
-        chunks = _arrays(chain([first], frames), _resampler(channels, rate))
+        chunks = _arrays(chain([first], frames), channels, rate)
         skipped = round(max(0.0, -late) * rate)
         yield from _cut(chunks, skipped, skipped + _length(container, rate))
 
@@ -204,8 +222,7 @@ def _length(container: Any, rate: int) -> int:
     stream = container.streams.audio[0]
     if "mp4" not in container.format.name or not stream.duration:
         return sys.maxsize // 2
-    seconds = float(stream.duration * stream.time_base)
-    return round(seconds * rate)
+    return round(_seconds(stream) * rate)
 
 
 def _cut(chunks: Iterator[np.ndarray], start: int, stop: int) -> Iterator[np.ndarray]:
@@ -223,11 +240,14 @@ def _resampler(channels: int, rate: int) -> Any:
     return av.AudioResampler(format="fltp", layout="mono" if channels == 1 else "stereo", rate=rate)
 
 
-def _arrays(frames: Iterator[Any], resampler: Any) -> Iterator[np.ndarray]:
-    for frame in frames:
-        frame.pts = None  # the resampler complains about gaps; time is counted in samples here
-        yield from (piece.to_ndarray() for piece in resampler.resample(frame))
-    yield from (piece.to_ndarray() for piece in resampler.resample(None))
+def _arrays(frames: Iterator[Any], channels: int, rate: int) -> Iterator[np.ndarray]:
+    """Chunks of one number of channels and one rate; a stream may change both on its way."""
+    for _, alike in groupby(frames, lambda frame: (frame.sample_rate, frame.layout.name, frame.format.name)):
+        resampler = _resampler(channels, rate)
+        for frame in alike:
+            frame.pts = None  # the resampler complains about gaps; time is counted in samples here
+            yield from (piece.to_ndarray() for piece in resampler.resample(frame))
+        yield from (piece.to_ndarray() for piece in resampler.resample(None))
 
 
 def _frames(sound: Sound) -> Iterator[Any]:

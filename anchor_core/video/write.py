@@ -2,7 +2,8 @@
 
 Frames are encoded as they come, none is kept. The matrix, the range and the primaries are those of
 BT.709 and the file says so, hence a player shows the colours that went in. The sound is cut to the
-length of the picture; a file appears under its name only when it is complete.
+length of the picture, or goes on in silence: both always end together, for players and editors differ in what
+they do otherwise. A file appears under its name only when it is complete.
 """
 
 from __future__ import annotations
@@ -25,7 +26,9 @@ CRF = 16
 _MAX_DENOMINATOR = 1001  # the frame rates of television are n/1001
 _BT709 = 1  # the number of BT.709 in H.273, for matrix, primaries and transfer alike
 _LIMITED_RANGE = 1
-_AAC_RATES = (96000, 88200, 64000, 48000, 44100, 32000, 24000, 22050, 16000, 12000, 11025, 8000)
+_AAC_RATES = (44100, 48000)
+"""Others become the last: AAC comes in blocks of 1024 samples, and many decoders play the last block to its
+end, which at 16 kHz is two frames after the picture."""
 _AAC_BITS_PER_CHANNEL = 96_000
 
 
@@ -39,7 +42,8 @@ def write_video(
     """Write an .mp4 and return its number of frames.
 
     frames: (H, W, 3) uint8 sRGB each, all of one size; an odd side is padded by its last line to an even one.
-    audio: (waveform (C, T) float in [-1, 1], sample rate) with one or two channels, or a file with sound.
+    audio: (waveform (C, T) float in [-1, 1], sample rate) with one or two channels, or a file with sound; it
+    begins with the first frame.
     metadata: tags of the file ("comment", "title", ...). Raises AnchorError for what does not fit.
     """
     check_video_name(path)
@@ -126,11 +130,11 @@ def _video_frame(frame: np.ndarray, index: int) -> Any:
 
 def _sound(audio: tuple[np.ndarray, int] | str | os.PathLike[str]) -> Sound:
     sound = resampled_sound(*audio) if isinstance(audio, tuple) else open_sound(audio)
-    return sound if sound.rate in _AAC_RATES else sound.at_rate(48000)
+    return sound if sound.rate in _AAC_RATES else sound.at_rate(_AAC_RATES[-1])
 
 
 class _SoundTrack:
-    """The sound of a container, written along with the picture and never beyond it."""
+    """The sound of a container, written along with the picture and exactly as far."""
 
     def __init__(self, container: Any, sound: Sound) -> None:
         layout = "mono" if sound.channels == 1 else "stereo"
@@ -142,14 +146,12 @@ class _SoundTrack:
         self._written = 0
 
     def advance(self, until_s: Fraction) -> None:
-        """Write up to this time; nothing when the sound is over."""
+        """Write up to this time; silence when the sound is over."""
         wanted = round(until_s * self._sound.rate) - self._written
         while wanted > 0:
             if not self._rest.shape[1]:
                 chunk = next(self._chunks, None)
-                if chunk is None:
-                    return
-                self._rest = chunk
+                self._rest = np.zeros((self._sound.channels, wanted), np.float32) if chunk is None else chunk
             piece, self._rest = self._rest[:, :wanted], self._rest[:, wanted:]
             wanted -= piece.shape[1]
             self._encode(piece)

@@ -18,7 +18,7 @@ from anchor_core.cli.main import main
 from anchor_core.cli.options import DEMO_MOTION
 from anchor_core.face.align import FFHQ
 from anchor_core.face.track import TrackOptions, track_motion
-from anchor_core.motion.motion import save_motion
+from anchor_core.motion.file import save_motion
 from anchor_core.motion.place import place_motion
 from anchor_core.motion.read import read_motion
 from anchor_core.render.motion import render_motion

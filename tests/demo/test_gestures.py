@@ -9,7 +9,7 @@ from anchor_core.body import pose_motion, standin_body
 from anchor_core.demo.arm_poses import ARM_KEYS, COLLAR, ELBOW, SHOULDER, WRIST, mirrored, solve_arm
 from anchor_core.demo.gestures import make_motion
 from anchor_core.files import ASSETS
-from anchor_core.motion.motion import load_motion
+from anchor_core.motion.file import load_motion
 from anchor_core.render.raster import project
 
 N_FRAMES = 100

@@ -181,14 +181,15 @@ def cached_nodes(entry: dict[str, Any]) -> set[str]:
 
 
 def api_prompt(workflow: dict[str, Any], object_info: dict[str, Any]) -> dict[str, Any]:
-    """A UI-format workflow of plain nodes as the prompt that the front end would send."""
-    sources = {link[0]: [str(link[1]), link[2]] for link in workflow["links"]}
+    """A UI-format workflow of plain nodes as the prompt that the front end sends, without muted nodes."""
+    muted = {node["id"] for node in workflow["nodes"] if node["mode"] == 2}
+    sources = {link[0]: [str(link[1]), link[2]] for link in workflow["links"] if link[1] not in muted}
     prompt = {}
     for node in workflow["nodes"]:
-        if node["type"] not in object_info:  # notes live in the front end
+        if node["type"] not in object_info or node["id"] in muted:  # notes live in the front end
             continue
         inputs = _widget_values(node, object_info[node["type"]])
-        linked = {i["name"]: sources[i["link"]] for i in node["inputs"] if i["link"] is not None}
+        linked = {i["name"]: sources[i["link"]] for i in node["inputs"] if i["link"] in sources}
         prompt[str(node["id"])] = {"class_type": node["type"], "inputs": {**inputs, **linked}}
     return prompt
 

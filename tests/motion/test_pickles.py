@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import collections
 import contextlib
+import gzip
 import io
 import os
 import pickle
 import subprocess
 import tracemalloc
+import zlib
 from pathlib import Path
 from typing import Any
 
@@ -192,3 +194,74 @@ def test_the_advice_of_torch_is_not_passed_on(tmp_path: Path) -> None:
     with pytest.raises(AnchorError, match="a tensor that is damaged or holds more than numbers") as caught:
         read_pickle(path)
     assert "weights_only" not in str(caught.value)
+
+
+def joblib_content() -> dict[int, Any]:
+    people = collections.defaultdict(dict)
+    people[np.int64(3)] = {
+        "pose": np.arange(12.0).reshape(4, 3),
+        "fortran": np.asfortranarray(np.arange(24, dtype=np.float32).reshape(2, 3, 4)),
+        "none": np.zeros((0, 4)),
+        "one": np.array(2.5),
+        "number": np.float32(1.5),
+        "other_order": np.arange(3, dtype=">f4"),
+        "frame_ids": np.arange(4),
+    }
+    return people
+
+
+@pytest.mark.parametrize("protocol", [2, 3, 4, 5])
+@pytest.mark.parametrize("pack", [bytes, zlib.compress, gzip.compress])
+def test_reads_files_of_joblib(pack: Any, protocol: int, as_joblib: Any, tmp_path: Path) -> None:
+    content = joblib_content()
+    (tmp_path / "j.pkl").write_bytes(pack(as_joblib(content, protocol)))
+    found = read_pickle(tmp_path / "j.pkl")
+    assert list(found) == [3]
+    assert list(found[3]) == list(content[3])
+    for key, value in content[3].items():
+        np.testing.assert_array_equal(found[3][key], value)
+        assert np.shape(found[3][key]) == np.shape(value)
+
+
+def test_an_array_of_joblib_that_is_not_used_takes_no_memory(as_joblib: Any, tmp_path: Path) -> None:
+    (tmp_path / "j.pkl").write_bytes(as_joblib({"verts": np.zeros((100, 6890, 3)), "pose": np.ones(3)}))
+    tracemalloc.start()
+    found = read_pickle(tmp_path / "j.pkl")
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert found["verts"].nbytes > 16e6
+    assert peak < 1_000_000
+
+
+@pytest.mark.parametrize("keep", [0.5, 0.97])
+@pytest.mark.parametrize("pack", [bytes, zlib.compress])
+def test_truncated_joblib(pack: Any, keep: float, as_joblib: Any, tmp_path: Path) -> None:
+    data = pack(as_joblib({"pose": np.random.default_rng(0).random((30, 72))}))
+    (tmp_path / "cut.pkl").write_bytes(data[: int(len(data) * keep)])
+    with pytest.raises(AnchorError, match=r"cut\.pkl is not a whole pickle .*: copy or download it again"):
+        read_pickle(tmp_path / "cut.pkl")
+
+
+def test_an_array_of_joblib_longer_than_the_file(as_joblib: Any, tmp_path: Path) -> None:
+    data = as_joblib({"pose": np.zeros((30, 72))})
+    (tmp_path / "j.pkl").write_bytes(data.replace(b"K\x1eKH\x86", b"J\xff\xff\xff\x7fKH\x86"))
+    with pytest.raises(AnchorError, match=r"j\.pkl is not a whole pickle"):
+        read_pickle(tmp_path / "j.pkl")
+
+
+def test_joblib_cannot_hide_a_call(as_joblib: Any, tmp_path: Path) -> None:
+    mark = tmp_path / "ran"
+    (tmp_path / "j.pkl").write_bytes(as_joblib({"pose": np.zeros(3), "x": Call(os.system, f"touch {mark}")}))
+    with pytest.raises(AnchorError, match=r"j\.pkl was not opened because .*system'"):
+        read_pickle(tmp_path / "j.pkl")
+    assert not mark.exists()
+
+
+def test_a_packed_file_that_expands_beyond_the_limit(as_joblib: Any, tmp_path: Path) -> None:
+    (tmp_path / "bomb.pkl").write_bytes(zlib.compress(as_joblib({"pose": np.zeros(10_000_000)}), 9))
+    tracemalloc.start()
+    with pytest.raises(AnchorError, match=r"bomb\.pkl would take more than 0\.0 GB of memory when unpacked"):
+        read_pickle(tmp_path / "bomb.pkl", max_unpacked=1_000_000)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < 20_000_000

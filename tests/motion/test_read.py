@@ -13,14 +13,14 @@ import pytest
 import torch
 
 from anchor_core.errors import AnchorError
-from anchor_core.motion import Validity, read_motion
+from anchor_core.motion import ReadOptions, Validity, read_motion
 
 
 def show_parameters(n_frames: int = 3, **changes: Any) -> dict[str, Any]:
     rng = np.random.default_rng(5)
 
     def rows(*shape: int) -> np.ndarray:
-        return rng.normal(size=(n_frames, *shape)).astype(np.float32)
+        return rng.normal(scale=0.2, size=(n_frames, *shape)).astype(np.float32)
 
     parameters = {
         "width": 1280,
@@ -32,7 +32,7 @@ def show_parameters(n_frames: int = 3, **changes: Any) -> dict[str, Any]:
         "jaw_pose": rows(3),
         "leye_pose": rows(3),
         "reye_pose": rows(3),
-        "global_orient": rows(1, 3),
+        "global_orient": rows(1, 3) + np.array([np.pi, 0, 0], np.float32),
         "transl": rows(3),
         "body_pose_axis": rows(63),
         "left_hand_pose": rows(12),
@@ -100,7 +100,7 @@ def test_show_without_camera_and_betas(tmp_path: Path) -> None:
     [
         ({"jaw_pose": None, "transl": None}, "it lacks transl, jaw_pose"),
         ({"jaw_pose": np.zeros((3, 4))}, "'jaw_pose' has 4 numbers per frame: it needs 3"),
-        ({"transl": np.zeros((2, 3))}, "'transl' has 2 frames and 'expression' has 3"),
+        ({"transl": np.zeros((2, 3))}, "'transl' has 2 frames and the others have 3"),
         ({"left_hand_pose": np.zeros((3, 6))}, "hands have 6 and 12 numbers"),
         ({"expression": "smile"}, "'expression' is not an array of numbers"),
         ({"center": [1.0]}, "camera's 'center' is"),
@@ -108,7 +108,7 @@ def test_show_without_camera_and_betas(tmp_path: Path) -> None:
         ({"width": 10**400}, "'width' is not an array of numbers"),
         ({"transl": np.ones((3, 3), complex)}, "'transl' is not an array of numbers"),
         ({"transl": nested_lists(60)}, "'transl' is not an array of numbers"),
-        ({"jaw_pose": np.full((3, 3), np.nan)}, "pose holds a number that is not finite .* in frame 0"),
+        ({"jaw_pose": np.full((3, 3), np.nan)}, "None of the 3 frames is whole, .* in pose: export"),
     ],
 )
 def test_bad_show_is_refused(changes: dict[str, Any], message: str, tmp_path: Path) -> None:
@@ -123,7 +123,7 @@ def test_show_without_frames(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("content", [[], [1, 2], "text", 5])
 def test_pickle_of_something_else(content: Any, tmp_path: Path) -> None:
-    with pytest.raises(AnchorError, match="a motion of SHOW is a dictionary"):
+    with pytest.raises(AnchorError, match=r"a\.pkl holds .*, which is no motion: give one of our own"):
         read_motion(write_show(tmp_path / "a.pkl", content))
 
 
@@ -145,29 +145,31 @@ def test_hostile_pickle_does_not_run(tmp_path: Path) -> None:
 
 
 def talkshow(n_frames: int) -> np.ndarray:
-    return np.tile(np.arange(265, dtype=np.float32), (n_frames, 1))
+    """Each column holds its own number, in percent."""
+    return np.tile(np.arange(265, dtype=np.float32) / 100, (n_frames, 1))
 
 
 def test_talkshow_columns(tmp_path: Path) -> None:
     np.save(tmp_path / "a.npy", talkshow(2))
     motion = read_motion(tmp_path / "a.npy")
-    frame = motion.pose[1].reshape(-1)
+    frame, expression = (np.round(100 * rows[1].reshape(-1)) for rows in (motion.pose, motion.expression))
     np.testing.assert_array_equal(frame[:3], [9, 10, 11])  # root
     np.testing.assert_array_equal(frame[3:66], np.arange(12, 75))  # body
     np.testing.assert_array_equal(frame[66:75], np.arange(9))  # jaw, left eye, right eye
     np.testing.assert_array_equal(frame[75:], np.arange(75, 165))  # hands
-    np.testing.assert_array_equal(motion.expression[1], np.arange(165, 265))
+    np.testing.assert_array_equal(expression, np.arange(165, 265))
     assert (motion.fps, motion.source, motion.camera) == (30.0, "TalkSHOW", None)
     assert motion.valid == Validity(eyes=False, lower=False, translation=False)
 
 
 def test_talkshow_variants_need_a_choice(tmp_path: Path) -> None:
-    np.save(tmp_path / "a.npy", np.stack([talkshow(2), talkshow(2) + 1]))
+    np.save(tmp_path / "a.npy", np.stack([talkshow(2), talkshow(2) + 0.01]))
     with pytest.raises(AnchorError, match="holds 2 variants of the motion: choose one, sample=0 to 1"):
         read_motion(tmp_path / "a.npy")
     with pytest.raises(AnchorError, match="There is no sample 2: the file holds 0 to 1"):
-        read_motion(tmp_path / "a.npy", sample=2)
-    assert read_motion(tmp_path / "a.npy", sample=1).expression[0, 0] == 166
+        read_motion(tmp_path / "a.npy", ReadOptions(sample=2))
+    motion = read_motion(tmp_path / "a.npy", ReadOptions(sample=1))
+    assert motion.expression[0, 0] == pytest.approx(1.66)
 
 
 def test_talkshow_of_one_variant_needs_no_choice(tmp_path: Path) -> None:
@@ -179,9 +181,9 @@ def test_talkshow_of_one_variant_needs_no_choice(tmp_path: Path) -> None:
 def test_a_sample_of_a_single_motion_is_refused(name: str, tmp_path: Path) -> None:
     np.save(tmp_path / "a.npy", talkshow(2))
     write_show(tmp_path / "a.pkl", show_parameters())
-    assert len(read_motion(tmp_path / name, sample=0)) in (2, 3)
+    assert len(read_motion(tmp_path / name, ReadOptions(sample=0))) in (2, 3)
     with pytest.raises(AnchorError, match=r"There is no sample 3: .* one motion, number 0"):
-        read_motion(tmp_path / name, sample=3)
+        read_motion(tmp_path / name, ReadOptions(sample=3))
 
 
 def test_talkshow_without_variants(tmp_path: Path) -> None:
@@ -194,15 +196,21 @@ def test_talkshow_bad_number(tmp_path: Path) -> None:
     frames = talkshow(5)
     frames[3, 200] = np.inf
     np.save(tmp_path / "a.npy", frames)
-    with pytest.raises(AnchorError, match=r"a\.npy: .*expression holds .* in frame 3 \(1 bad frames of 5\)"):
-        read_motion(tmp_path / "a.npy")
+    motion = read_motion(tmp_path / "a.npy")
+    np.testing.assert_allclose(motion.expression, talkshow(5)[:, 165:], rtol=1e-6)
+    np.testing.assert_array_equal(motion.marks, [False, False, False, True, False])
+    with pytest.raises(
+        AnchorError, match=r"a\.npy: Frames 3 to 3 have no expression .* give a larger max_gap_s"
+    ):
+        read_motion(tmp_path / "a.npy", ReadOptions(max_gap_s=0))
 
 
-@pytest.mark.parametrize("shape", [(3, 264), (265,), (2, 2, 2, 265), (3, 322)])
+@pytest.mark.parametrize("shape", [(3, 264), (265,), (2, 2, 2, 265), (3, 323)])
 def test_npy_of_another_shape(shape: tuple[int, ...], tmp_path: Path) -> None:
     np.save(tmp_path / "a.npy", np.zeros(shape))
     with pytest.raises(
-        AnchorError, match=r"has shape .*: a motion of TalkSHOW has floats of shape \(frames, 265\)"
+        AnchorError,
+        match=r"holds an array of shape .* \(per frame TalkSHOW has 265 and Motion-X has 322 numbers",
     ):
         read_motion(tmp_path / "a.npy")
 
@@ -225,15 +233,15 @@ def test_npy_of_objects(tmp_path: Path) -> None:
 
 
 def test_archive_of_something_else(tmp_path: Path) -> None:
-    np.savez(tmp_path / "a.npz", poses=np.zeros((2, 165)), trans=np.zeros((2, 3)))
-    with pytest.raises(AnchorError, match=r"a\.npz is an archive of poses, trans, not a motion: give"):
+    np.savez(tmp_path / "a.npz", poses=np.zeros((2, 165)), transl=np.zeros((2, 3)))
+    with pytest.raises(AnchorError, match=r"a\.npz holds poses, transl, which is no motion: give"):
         read_motion(tmp_path / "a.npz")
 
 
-@pytest.mark.parametrize("content", [b"hello world", b"\x89PNG\r\n\x1a\n", b"{}", b"\x00" * 50])
+@pytest.mark.parametrize("content", [b"hello world", b"xyz", b"\x89PNG\r\n\x1a\n", b"\x00" * 50])
 def test_foreign_file(content: bytes, tmp_path: Path) -> None:
     (tmp_path / "a.pkl").write_bytes(content)
-    with pytest.raises(AnchorError, match=r"a\.pkl is not a motion file: give a motion .npz of this pack"):
+    with pytest.raises(AnchorError, match=r"a\.pkl is not a motion file: give one of our own \.npz, SHOW"):
         read_motion(tmp_path / "a.pkl")
 
 
@@ -243,8 +251,9 @@ def test_empty_missing_and_folder(tmp_path: Path) -> None:
         read_motion(tmp_path / "a.pkl")
     with pytest.raises(AnchorError, match=r"There is no motion file .*b\.npz: check the path"):
         read_motion(tmp_path / "b.npz")
-    with pytest.raises(AnchorError, match="cannot be read"):
-        read_motion(tmp_path)
+    (tmp_path / "folder").mkdir()
+    with pytest.raises(AnchorError, match="folder"):
+        read_motion(tmp_path / "folder")
 
 
 @pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="needs pipes that have a name")

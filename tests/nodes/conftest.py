@@ -27,7 +27,7 @@ def nodes(base: Path) -> Iterator[Any]:
     before = dict(sys.modules)
     yield import_pack(base)
     for name in set(sys.modules) - set(before):
-        if name.split(".")[0] in (PACK, "comfy", "comfy_api", "folder_paths", "latent_preview"):
+        if name.split(".")[0] in (PACK, "comfy", "comfy_api", "folder_paths", "latent_preview", "nodes"):
             del sys.modules[name]
 
 

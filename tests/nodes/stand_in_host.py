@@ -53,7 +53,7 @@ class FolderPaths(ModuleType):
         self.folder_names_and_paths: dict[str, tuple[list[str], set[str]]] = {}
         for name in ("vae", "checkpoints", "clip_vision", "text_encoders"):
             self.folder_names_and_paths[name] = ([str(base / "models" / name)], {".safetensors"})
-        self._input = base / "input"
+        self._input, self._temp = base / "input", base / "temp"
 
     def add_model_folder_path(self, name: str, path: str) -> None:
         paths, _ = self.folder_names_and_paths.setdefault(name, ([], set()))
@@ -75,6 +75,12 @@ class FolderPaths(ModuleType):
     def get_input_directory(self) -> str:
         return str(self._input)
 
+    def get_temp_directory(self) -> str:
+        return str(self._temp)
+
+    def get_save_image_path(self, prefix: str, folder: str) -> tuple[str, str, int, str, str]:
+        return folder, prefix, 1, "", prefix
+
 
 def import_pack(base: Path) -> Any:
     """The pack's `nodes` package, imported as ComfyUI imports it: by path, under a name of its own."""
@@ -91,6 +97,7 @@ def import_pack(base: Path) -> Any:
         "Conditioning",
         "Vae",
         "ClipVision",
+        "Audio",
     )
     for kind in kinds:
         setattr(io, kind, socket(kind.upper()))
@@ -112,6 +119,8 @@ def import_pack(base: Path) -> Any:
     ):
         modules[f"comfy.{name}"] = MagicMock()
     modules["comfy.ldm"], modules["latent_preview"] = MagicMock(), MagicMock()
+    modules["nodes"] = ModuleType("nodes")
+    modules["nodes"].__dict__.update(NODE_CLASS_MAPPINGS={"SAM3DBody_Predict": object})
     modules["folder_paths"] = FolderPaths(base)
     sys.modules.update(modules)
     spec = importlib.util.spec_from_file_location(

@@ -22,6 +22,12 @@ IDS = [
     "FaceTrackFromPoints",
     "FaceCrop",
     "FaceSGDMInpaint",
+    "EditSMPLXMotion",
+    "TrimSMPLXMotion",
+    "JoinSMPLXMotions",
+    "RetargetSMPLXMotion",
+    "PreviewSMPLXMotion",
+    "SMPLXMotionFromPose",
 ]
 WIDGETS = {"INT", "FLOAT", "BOOLEAN", "COMBO", "STRING"}
 SAVED: dict[str, tuple[str, str]] = {
@@ -38,9 +44,23 @@ SAVED: dict[str, tuple[str, str]] = {
         "latent",
     ),
     "AnchorWindowPlan": ("frames window_size overlap schedule weighting steps", "image"),
+    "FaceTrackFromMesh": (
+        "landmarks anchor crop_size smoothing forehead dilation fill min_visibility",
+        "face_track crops mask",
+    ),
+    "FaceCrop": ("images face_track frame size", "crops"),
+    "EditSMPLXMotion": (
+        "motion fps smoothing window mirror root lower_body curl gestures hands_gain mouth sound_offset_s",
+        "motion",
+    ),
+    "TrimSMPLXMotion": ("motion start_s duration_s times blend_s", "motion frames"),
+    "JoinSMPLXMotions": ("motion_a motion_b blend_s motion_c motion_d", "motion frames"),
+    "RetargetSMPLXMotion": ("motion anchor retarget root lower_body body", "motion report picture"),
+    "PreviewSMPLXMotion": ("motion anchor images images_fps size every body", "timeline"),
+    "SMPLXMotionFromPose": ("mhr_pose_data fps person face_landmarks audio max_gap_s", "motion audio"),
 }
 """Inputs and outputs that workflows of earlier versions hold, in their order."""
-FROM_OUTSIDE = {"FaceTrackFromPoints"}
+FROM_OUTSIDE = {"FaceTrackFromPoints", "SMPLXMotionFromPose"}
 """Nodes for data of other programs, which no workflow ships with."""
 _ITEM = re.compile(r"^- \*\*(\w+)\*\*(?: \(([^)]*)\))?: ", re.M)
 

@@ -10,7 +10,14 @@ import pytest
 from PIL import Image
 
 from anchor_core.errors import AnchorError
-from anchor_core.video.read import open_sound, read_audio, read_frames, read_info, read_picture
+from anchor_core.video.read import (
+    describe_video,
+    open_sound,
+    read_audio,
+    read_frames,
+    read_info,
+    read_picture,
+)
 from anchor_core.video.write import write_video
 
 
@@ -136,3 +143,42 @@ def test_picture_with_too_many_pixels(tmp_path: Path) -> None:
     Image.new("1", (9_000, 9_000)).save(tmp_path / "huge.png")
     with pytest.raises(AnchorError, match=r"huge\.png has 9000 x 9000 pixels and the limit is 80 million"):
         read_picture(tmp_path / "huge.png")
+
+
+def test_lengths_of_picture_and_sound(tmp_path: Path) -> None:
+    frames = [np.zeros((16, 16, 3), np.uint8)] * 30
+    write_video(tmp_path / "loud.mp4", frames, 29.97, audio=(np.zeros((1, 100), np.float32), 16000))
+    write_video(tmp_path / "silent.mp4", frames, 25)
+    info = read_info(tmp_path / "loud.mp4")
+    assert info.picture_s == pytest.approx(30 / 29.97, abs=1e-4)
+    assert info.sound_s == pytest.approx(30 / 29.97, abs=0.001)
+    assert describe_video(tmp_path / "loud.mp4") == (
+        "30 frames at 29.97 fps, 1.00 s of picture, 1.00 s of sound"
+    )
+    assert describe_video(tmp_path / "silent.mp4") == "30 frames at 25 fps, 1.20 s of picture, no sound"
+
+
+def test_a_stream_that_changes_its_kind_stays_one_sound(tmp_path: Path) -> None:
+    """Streams of raw AAC may be put one behind the other, whatever they hold."""
+    parts = [adts(tmp_path / "a.aac", 44100, 1), adts(tmp_path / "b.aac", 22050, 2)]
+    (tmp_path / "both.aac").write_bytes(b"".join(parts))
+    waveform, rate = read_audio(tmp_path / "both.aac")
+    assert (len(waveform), rate) == (1, 44100)
+    assert waveform.shape[1] / rate == pytest.approx(2, abs=0.2)
+    tail = waveform[0, -rate // 2 : -rate // 4]
+    crossings = np.count_nonzero(np.diff(np.sign(tail)))
+    assert crossings == pytest.approx(2 * 440 * 0.25, abs=8)
+
+
+def adts(path: Path, rate: int, channels: int) -> bytes:
+    """A second of a tone of 440 Hz as raw AAC."""
+    samples = 0.5 * np.sin(2 * np.pi * 440 * np.arange(rate) / rate)
+    layout = "mono" if channels == 1 else "stereo"
+    with av.open(str(path), "w", format="adts") as container:
+        stream = container.add_stream("aac", rate=rate, layout=layout)
+        frame = av.AudioFrame.from_ndarray(
+            np.repeat(samples[None], channels, 0).astype(np.float32), format="fltp", layout=layout
+        )
+        frame.sample_rate = rate
+        container.mux([*stream.encode(frame), *stream.encode()])
+    return path.read_bytes()

@@ -89,11 +89,23 @@ def test_sound_ends_with_the_picture(tmp_path: Path, rate: int, channels: int) -
     assert read_info(tmp_path / "a.mp4").duration_s == pytest.approx(n_frames / fps, abs=1 / fps)
 
 
-def test_short_sound_stays_short(tmp_path: Path) -> None:
-    write_video(tmp_path / "a.mp4", noise_frames(50), 25, audio=(tone(0.5, 16000), 16000))
+@pytest.mark.parametrize("seconds", [0.5, 0.0])
+def test_short_sound_goes_on_in_silence(seconds: float, tmp_path: Path) -> None:
+    assert write_video(tmp_path / "a.mp4", noise_frames(50), 25, audio=(tone(seconds, 16000), 16000)) == 50
     wave, rate = read_audio(tmp_path / "a.mp4")
-    assert wave.shape[1] / rate == pytest.approx(0.5, abs=0.07)  # AAC counts in blocks of 1024 samples
-    assert read_info(tmp_path / "a.mp4").n_frames == 50
+    assert wave.shape[1] / rate == pytest.approx(2, abs=0.001)
+    assert not np.abs(wave[:, round((seconds + 0.03) * rate) :]).max() > 0.01  # AAC rings for a block
+    assert np.abs(wave).max() > 0.3 or not seconds
+
+
+@pytest.mark.parametrize("rate", [8000, 16000, 22255, 32000, 96000])
+def test_blocks_of_sound_are_shorter_than_frames(rate: int, tmp_path: Path) -> None:
+    """A decoder that plays the last block of 1024 samples to its end stays within the last frame."""
+    write_video(tmp_path / "a.mp4", noise_frames(30), 30, audio=(tone(1, rate), rate))
+    with av.open(str(tmp_path / "a.mp4")) as container:
+        assert container.streams.audio[0].rate == 48000
+        played = sum(frame.samples for frame in container.decode(audio=0))
+    assert played / 48000 == pytest.approx(1, abs=1 / 30)
 
 
 def test_sound_is_in_sync(tmp_path: Path) -> None:

@@ -5,60 +5,54 @@ Hands are 12 coefficients of the hand PCA of the SMPL-X file and relative to its
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 from torch import Tensor
 
-from ..errors import AnchorError
-from .camera import Camera
-from .motion import N_JOINTS, Motion
-from .pickles import read_pickle
+from ...errors import AnchorError
+from ..camera import Camera
+from .parts import JOINTS, Parts, ReadOptions, assemble, choose_person, rows
 
 FPS = 30.0
 _BODY_KEYS = ("body_pose_axis", "body_pose")
-# key: first joint, number of joints
-_PARTS = {"global_orient": (0, 1), "jaw_pose": (22, 1), "leye_pose": (23, 1), "reye_pose": (24, 1)}
-_HANDS = {"left_hand_pose": (25, 15), "right_hand_pose": (40, 15)}
+_PARTS = {"root": "global_orient", "jaw": "jaw_pose", "left_eye": "leye_pose", "right_eye": "reye_pose"}
+_HANDS = {"left_hand": "left_hand_pose", "right_hand": "right_hand_pose"}
 _HAND_WIDTH = 45
 # key: how many numbers it may have
 _CAMERA_SIZES = {"camera_transl": (3,), "center": (2,), "focal_length": (1, 2), "width": (1,), "height": (1,)}
 
 
-def read_show(path: str | os.PathLike[str]) -> Motion:
-    """Read the first person of a SHOW pickle; an AnchorError names what is missing or has the wrong width."""
-    name = Path(path).name
-    content = read_pickle(path)
-    if isinstance(content, (list, tuple)) and content:
-        content = content[0]
-    if not isinstance(content, Mapping):
-        raise AnchorError(f"{name} holds {type(content).__name__} and a motion of SHOW is a dictionary.")
-    try:
-        return motion_from_show(content)
-    except AnchorError as error:
-        raise AnchorError(f"{name}: {error}") from error
+def matches(content: Any) -> bool:
+    """Whether a pickle holds SHOW's dictionary, or a list of them, one for each person."""
+    people = _people(content)
+    return bool(people) and all(
+        isinstance(one, Mapping) and "expression" in one and "global_orient" in one for one in people
+    )
 
 
-def motion_from_show(parameters: Mapping[str, Any]) -> Motion:
-    """The motion in SHOW's dictionary of arrays or tensors."""
+def read(content: Any, options: ReadOptions) -> Parts:
+    """content: what SHOW pickles; `options.person` chooses one of several people, counted from 0."""
+    people = _people(content)
+    parameters = people[choose_person([str(i) for i in range(len(people))], options.person)]
     body_key = next((key for key in _BODY_KEYS if key in parameters), _BODY_KEYS[0])
-    missing = [key for key in ("expression", "transl", body_key, *_PARTS, *_HANDS) if key not in parameters]
+    wanted = ("expression", "transl", body_key, *_PARTS.values(), *_HANDS.values())
+    missing = [key for key in wanted if key not in parameters]
     if missing:
         raise AnchorError(f"The pickle is not a motion of SHOW: it lacks {', '.join(missing)}.")
     expression = _array(parameters, "expression")
     n_frames = len(expression) if expression.ndim else 0
-    hands = tuple(_rows(parameters, key, n_frames) for key in _HANDS)
+    hands = tuple(rows(key, _array(parameters, key), n_frames) for key in _HANDS.values())
     has_angles = _check_hands(*hands)
-    parts = {body_key: (1, 21), **_PARTS, **(_HANDS if has_angles else {})}
-    pose = np.zeros((n_frames, 3 * N_JOINTS), dtype=np.float32)
-    for key, (first, count) in parts.items():
-        pose[:, 3 * first : 3 * (first + count)] = _rows(parameters, key, n_frames, 3 * count)
-    return Motion(
-        pose=pose.reshape(n_frames, N_JOINTS, 3),
-        translation=_rows(parameters, "transl", n_frames, 3),
+    keys = {"body": body_key, **_PARTS, **(_HANDS if has_angles else {})}
+    angles = {
+        part: rows(key, _array(parameters, key), n_frames, 3 * JOINTS[part][1]) for part, key in keys.items()
+    }
+    return Parts(
+        source="SHOW",
+        pose=assemble(n_frames, angles),
+        translation=rows("transl", _array(parameters, "transl"), n_frames, 3),
         expression=expression,
         betas=_array(parameters, "betas").reshape(-1) if "betas" in parameters else None,
         fps=FPS,
@@ -66,8 +60,11 @@ def motion_from_show(parameters: Mapping[str, Any]) -> Motion:
         hands="relative",
         hands_pca=None if has_angles else (hands[0], hands[1]),
         camera=_camera(parameters),
-        source="SHOW",
     )
+
+
+def _people(content: Any) -> list[Any]:
+    return list(content) if isinstance(content, (list, tuple)) else [content]
 
 
 def _check_hands(left: np.ndarray, right: np.ndarray) -> bool:
@@ -98,20 +95,6 @@ def _flat(value: Any) -> Any:
     if isinstance(value, (list, tuple)) and not all(isinstance(item, (int, float)) for item in value):
         raise ValueError("nested")
     return value
-
-
-def _rows(parameters: Mapping[str, Any], key: str, n_frames: int, width: int | None = None) -> np.ndarray:
-    """The array under `key` as (n_frames, width), or of any width."""
-    array = _array(parameters, key)
-    rows = len(array) if array.ndim else 0
-    if rows != n_frames:
-        raise AnchorError(
-            f"'{key}' has {rows} frames and 'expression' has {n_frames}: they need to be the same."
-        )
-    flat = array.reshape(n_frames, int(np.prod(array.shape[1:])))
-    if width is not None and flat.shape[1] != width:
-        raise AnchorError(f"'{key}' has {flat.shape[1]} numbers per frame: it needs {width}.")
-    return flat
 
 
 def _camera(parameters: Mapping[str, Any]) -> Camera | None:
