@@ -14,7 +14,7 @@ import numpy as np
 
 from ..errors import AnchorError
 from .rest import FINGERS, JOINT_NAMES, SIDES, rest_points
-from .rotations import axis_angle_from_matrix, matrix_from_axis_angle
+from .rotations import axis_angle_from_matrix, matrix_from_axis_angle, quaternion_from_matrix
 
 Array = np.ndarray
 
@@ -25,7 +25,7 @@ _INDEX = {name: i for i, name in enumerate(JOINT_NAMES)}
 _ELBOW_AXES = {"left": (0.0, -1.0, 0.0), "right": (0.0, 1.0, 0.0)}
 _KNEE_AXIS = (1.0, 0.0, 0.0)
 _AXES = np.eye(3)
-_STRAIGHT, _BENT = 0.1, 0.35  # sine of a limb's bend: below, its plane says nothing; above, it says all
+_STRAIGHT, _BENT = 0.3, 0.6  # sine of a limb's bend: below, its plane says nothing; above, it says all
 _NECK_SHARE = 0.45  # of the head's turn against the chest
 _FOREARM_SHARE = 0.6  # of the hand's turn about the forearm: radius over ulna
 _SUPINATION = 0.5  # radians from palm down, the rest pose, to the middle of what a forearm turns
@@ -120,9 +120,10 @@ def _mean(table: Mapping[str, Array], names: Sequence[str]) -> Array:
 def _checked(joints: dict[str, Array]) -> dict[str, Array]:
     """The positions in float64 with NaN for infinite ones."""
     places = {name: np.array(place, dtype=np.float64) for name, place in joints.items()}
-    n_frames = {len(place) if place.ndim else 0 for place in places.values()}
+    lengths = [len(place) for place in places.values() if place.ndim]
+    n_frames = max(lengths, key=lengths.count, default=0)  # what most points have: the others are named
     for name, place in places.items():
-        if place.ndim != 2 or place.shape[1] != 3 or len(n_frames) != 1 or not len(place):
+        if place.ndim != 2 or place.shape[1] != 3 or len(place) != n_frames or not n_frames:
             raise AnchorError(
                 f"The positions of '{name}' have shape {place.shape}: all points need (frames, 3), with the "
                 "same number of frames, at least one."
@@ -428,10 +429,8 @@ def _cross(first: Array, second: Array) -> Array:
 
 def _twist_about(axis: Array, turn: Array) -> Array:
     """Angle (F,) of the part of rotations (F, 3, 3) that turns about an axis."""
-    trace = np.trace(turn, axis1=-2, axis2=-1)
-    skew = np.stack([turn[:, i, j] - turn[:, j, i] for i, j in ((2, 1), (0, 2), (1, 0))])
-    # tan(angle / 2) is the quaternion's part along the axis over its real part; both times 4 w here.
-    return 2 * np.arctan2(axis @ skew, 1 + trace)
+    quaternion = quaternion_from_matrix(turn)
+    return 2 * np.arctan2(quaternion[..., 1:] @ axis, quaternion[..., 0])
 
 
 def _apply(turn: Array, vectors: Array) -> Array:

@@ -54,11 +54,12 @@ def test_info_prints_the_card(anchor_file: Path, capsys: Any) -> None:
     ]
 
 
-def test_render_writes_the_mesh(motion_file: Path, tmp_path: Path) -> None:
+def test_render_writes_the_mesh(motion_file: Path, tmp_path: Path, capsys: Any) -> None:
     out = tmp_path / "mesh.mp4"
     options = ["--motion", str(motion_file), "--frames", "3", "--size", "96", "96", "--out", str(out)]
     assert main(["render", *options]) == 0
     assert out.stat().st_size > 0
+    assert "3 frames at 25 fps, 0.12 s of picture, 0.12 s of sound" in capsys.readouterr().out
 
 
 def test_a_folder_of_bodies_is_searched(motion_file: Path, tmp_path: Path) -> None:
@@ -79,6 +80,9 @@ def test_save_motion_keeps_the_motion(motion_file: Path, tmp_path: Path) -> None
     )
     whole, part = read_motion(motion_file), read_motion(out)
     assert (part.pose == whole.pose[2:7]).all()
+    assert part.sound is not None
+    assert whole.sound is not None
+    assert (part.sound.waveform == whole.sliced(2, 7).sound.waveform).all()  # type: ignore[union-attr]
 
 
 def test_plan_draws_a_picture(tmp_path: Path) -> None:

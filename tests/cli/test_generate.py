@@ -67,16 +67,41 @@ def test_real_motion_with_its_speech(anchor_file: Path, shared_data: Path, tmp_p
     assert abs(waveform.shape[-1] / rate - 6 / 30) < 1 / 30
 
 
-def test_the_sound_starts_with_the_motion(anchor_file: Path, motion_file: Path, tmp_path: Path) -> None:
-    """A click at 1 s is heard in a part of the motion that begins there, and not in one from the start."""
-    rate, fps = 24000, read_motion(motion_file).fps
+def click_file(folder: Path, rate: int = 24000) -> Path:
+    """Two seconds of silence with a click at 1 s."""
     samples = np.zeros(2 * rate, np.int16)
     samples[rate : rate + 480] = 20000
-    with wave.open(str(tmp_path / "click.wav"), "wb") as file:
+    with wave.open(str(folder / "click.wav"), "wb") as file:
         file.setnchannels(1)
         file.setsampwidth(2)
         file.setframerate(rate)
         file.writeframes(samples.tobytes())
+    return folder / "click.wav"
+
+
+def test_a_motion_with_speech_needs_no_audio(
+    anchor_file: Path, motion_file: Path, tmp_path: Path, capsys: Any
+) -> None:
+    files, out = ("--anchor", anchor_file, "--motion", motion_file), tmp_path / "a.mp4"
+    assert generate(*files, "--start", 30, "--out", out) == 0
+    assert "6 frames at 25 fps, 0.24 s of picture, 0.24 s of sound" in capsys.readouterr().out
+    assert np.abs(read_audio(out)[0]).max() > 0.1
+    assert generate(*files, "--silent", "--out", out) == 0
+    assert "0.24 s of picture, no sound" in capsys.readouterr().out
+
+
+def test_the_offset_moves_the_sound(anchor_file: Path, motion_file: Path, tmp_path: Path) -> None:
+    """A click at 1 s, 0.9 s earlier."""
+    files = ("--anchor", anchor_file, "--motion", motion_file, "--audio", click_file(tmp_path))
+    assert generate(*files, "--audio-offset", -0.9, "--out", tmp_path / "a.mp4") == 0
+    heard, rate = read_audio(tmp_path / "a.mp4")
+    assert np.flatnonzero(np.abs(heard[0]) > 0.3)[0] / rate == pytest.approx(0.1, abs=0.005)
+
+
+def test_the_sound_starts_with_the_motion(anchor_file: Path, motion_file: Path, tmp_path: Path) -> None:
+    """A click at 1 s is heard in a part of the motion that begins there, and not in one from the start."""
+    fps = read_motion(motion_file).fps
+    click_file(tmp_path)
     loudest = []
     for start in (0, round(fps)):
         out = tmp_path / f"{start}.mp4"
@@ -91,6 +116,8 @@ BAD = [
     (["--start", "100000"], "--start 100000 lies outside the motion's"),
     (["--frames", "0"], "at least one frame is needed"),
     (["--audio", "missing.wav"], "missing.wav"),
+    (["--audio-offset", "90"], "The sound would begin 90 s after the first frame"),
+    (["--silent", "--audio-offset", "1"], "--audio-offset is 1 and there is no sound to move; pass --audio"),
     (["--overlap", "4"], "overlap"),
     (["--schedule", "zigzag"], "zigzag"),
     (["--scheduler", "magic"], "magic"),

@@ -101,6 +101,8 @@ def motion_from_pose_data(
     The camera stands at the origin, does not move and has the median focal length; where the focal length
     changes, the depth changes instead. Raises AnchorError where the data is of another kind.
     """
+    if fps is None:
+        raise AnchorError("The pose data does not say its frames per second: give fps, that of the video.")
     options = ReadOptions(fps=fps, world="cv", hands="absolute", max_gap_s=max_gap_s)
     people = _person_frames(pose_data, person)
     joints, focal = _points(people)
@@ -151,8 +153,10 @@ def _points(people: Sequence[Mapping[str, Any] | None]) -> tuple[dict[str, Array
         rig = _stacked(people, "pred_joint_coords", (_N_JOINTS, 3)) + place
         joints |= {name: rig[:, i] for name, i in RIG_JOINTS.items()}
     focal = _stacked(people, "focal_length", (1,))[:, 0]
-    if not np.nanmin(focal) > 0:
-        raise AnchorError(f"The pose data has a focal length of {np.nanmin(focal)} px: it needs more than 0.")
+    focal[~np.isfinite(focal)] = np.nan
+    least = min(focal[~np.isnan(focal)], default=np.nan)
+    if not least > 0:
+        raise AnchorError(f"The pose data has a focal length of {least} px: it needs more than 0.")
     return joints, focal
 
 
@@ -163,7 +167,10 @@ def _stacked(people: Sequence[Mapping[str, Any] | None], key: str, shape: tuple[
         if one is None:
             continue
         value = one.get(key) if isinstance(one, Mapping) else None
-        array = np.asarray(value.detach().float().cpu() if isinstance(value, Tensor) else value)
+        try:
+            array = np.asarray(value.detach().float().cpu() if isinstance(value, Tensor) else value)
+        except ValueError:  # lists of several lengths
+            array = np.empty(0, object)
         if array.dtype.kind not in "fiu" or array.size != rows[i].size:
             raise AnchorError(
                 f"'{key}' of frame {i} has shape {array.shape} and needs {shape}: connect the pose data of "
@@ -176,7 +183,7 @@ def _stacked(people: Sequence[Mapping[str, Any] | None], key: str, shape: tuple[
 def _camera(pose_data: Mapping[str, Any], focal_px: float) -> Camera:
     try:
         height, width = (int(size) for size in pose_data["image_size"])
-    except (KeyError, TypeError, ValueError) as error:
+    except (KeyError, TypeError, ValueError, OverflowError) as error:
         raise AnchorError(
             "The pose data does not say its image_size (height, width): connect the pose data of SAM 3D Body."
         ) from error
@@ -191,10 +198,18 @@ def _faces(face: Mapping[str, Any], n_frames: int, nose: Array, camera: Camera) 
         raise AnchorError(
             f"The face data has {found} frames and the pose data {n_frames}: detect both in the same frames."
         )
-    height, width = face.get("image_size") or camera.size[::-1]
-    scale = np.array([width, height]) / camera.size
-    pixel = (nose[:, :2] / nose[:, 2:] * camera.focal_px + camera.center_px) * scale
-    return face_from_arkit([_nearest(found, place) for found, place in zip(frames, pixel, strict=True)])
+    size = face.get("image_size")
+    try:
+        height, width = camera.size[::-1] if size is None else (float(one) for one in size)
+        scale = np.array([width, height]) / camera.size
+        pixel = (nose[:, :2] / nose[:, 2:] * camera.focal_px + camera.center_px) * scale
+        faces = [_nearest(found, place) for found, place in zip(frames, pixel, strict=True)]
+    except (KeyError, TypeError, ValueError) as error:
+        raise AnchorError(
+            "The face data lacks image_size (height, width), or boxes and blendshapes of its faces: connect "
+            "the face data of the MediaPipe nodes, unchanged."
+        ) from error
+    return face_from_arkit(faces)
 
 
 def _nearest(faces: Sequence[Mapping[str, Any]], nose: Array) -> Mapping[str, float] | None:

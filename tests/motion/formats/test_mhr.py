@@ -148,8 +148,10 @@ def test_the_camera_projects_the_pelvis_where_the_source_says(motion: Motion) ->
         pelvis[:, 2:] + shift[2]
     )
     wanted = source[:, :2] / source[:, 2:] * FOCAL_PX + np.array(SIZE[::-1]) / 2
-    np.testing.assert_allclose(pixel, wanted, atol=0.5)
-    np.testing.assert_allclose(pelvis[:, 2], source[:, 2], atol=1e-3)
+    np.testing.assert_allclose(
+        pixel, wanted, atol=2
+    )  # px: the hips say it, the bend of the spine is not known
+    np.testing.assert_allclose(pelvis[:, 2], source[:, 2], atol=0.01)
 
 
 def test_a_changing_focal_length_changes_the_depth(motion: Motion) -> None:
