@@ -81,7 +81,7 @@ class RetargetSMPLXMotion(io.ComfyNode):
         from ..anchor_core.motion.range_picture import draw_report
         from ..anchor_core.motion.range_report import compare_ranges
 
-        staged = anchor.stage(motion, root=root, lower_body=lower_body) if retarget else motion
+        staged = anchor.stage(motion, root=root, lower_body=lower_body, enabled=retarget)
         report = compare_ranges(staged, anchor.card.ranges, _host.load_body(body, motion.gender))
         picture = torch.from_numpy(draw_report(report))[None].float() / 255
         return io.NodeOutput(staged, "\n".join(report.sentences()), _host.to_host(picture))

@@ -39,7 +39,7 @@ OPACITY = 0.7
 """Of the mesh over a video: the person stays visible under it."""
 _CHUNK = 8  # frames posed at once; with 4 to 16 it is equally fast
 _WORKERS = 2
-_QUICK_FRAMES, _QUICK_FPS = 300, 2
+_QUICK_FRAMES, _QUICK_FPS = 600, 2
 _SAME_SHAPE = 0.02  # relative difference of width / height that rounding to whole pixels may cause
 logger = logging.getLogger("anchor")
 _Job = TypeVar("_Job")
@@ -140,7 +140,7 @@ def write_preview(
 
 
 def quick_stride(motion: Motion) -> int:
-    """The stride that leaves at most 300 frames to draw, but at least two per second; 1 in a short motion."""
+    """The stride that leaves at most 600 frames to draw, but at least two per second; 1 in a short motion."""
     return max(1, min(math.ceil(motion.n_frames / _QUICK_FRAMES), int(motion.fps / _QUICK_FPS)))
 
 

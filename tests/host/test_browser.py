@@ -14,6 +14,7 @@ from .server import PACK, ROOT, HostServer
 
 _STATE = """() => {
   const nodes = app.graph.nodes, known = LiteGraph.registered_node_types;
+  const muted = 2;
   const absent = w => w.type === 'combo' && Array.isArray(w.options?.values)
     && !w.options.values.includes(w.value);
   return {
@@ -21,13 +22,17 @@ _STATE = """() => {
     missing: nodes.filter(n => !(n.type in known)).map(n => n.type),
     red: nodes.filter(n => n.has_errors).map(n => n.type),
     dialogs: [...document.querySelectorAll('.p-dialog')].map(d => d.innerText),
-    values: nodes.flatMap(n => (n.widgets || []).filter(absent).map(w => n.type + '.' + w.name)),
+    values: nodes.filter(n => n.mode !== muted).flatMap(n =>
+      (n.widgets || []).filter(absent).map(w => n.type + '.' + w.name)),
   };
 }"""
 _ERRORS: list[str] = []
 """What the page has written to its console."""
 _OFFLINE = ("net::ERR", "Failed to load resource", "Content Security Policy")
 """The front end's own: it asks for the models of its first workflow, and nothing outside can be reached."""
+SPEECH, MOCAP, DRIVING = (
+    ROOT / "workflows" / f"{name}_to_anchor.json" for name in ("speech", "mocap", "driving_video")
+)
 _OVERLAPS = """() => {
   const title = 30;
   const boxes = app.graph.nodes.map(n => (
@@ -103,7 +108,11 @@ def _photograph(page: Any, host: HostServer, workflow: Path) -> Path:
     return picture
 
 
-@pytest.mark.parametrize(("workflow", "count"), [(WORKFLOW, 12), (FACE_WORKFLOW, 15)], ids=["body", "face"])
+@pytest.mark.parametrize(
+    ("workflow", "count"),
+    [(WORKFLOW, 12), (FACE_WORKFLOW, 15), (SPEECH, 17), (MOCAP, 18), (DRIVING, 17)],
+    ids=["body", "face", "speech", "mocap", "driving"],
+)
 def test_a_workflow_opens_without_a_complaint(
     page: Any, host: HostServer, workflow: Path, count: int
 ) -> None:
@@ -115,11 +124,11 @@ def test_a_workflow_opens_without_a_complaint(
     assert [line for line in _ERRORS if not any(cause in line for cause in _OFFLINE)] == []
 
 
-@pytest.mark.parametrize("workflow", [WORKFLOW, FACE_WORKFLOW], ids=["body", "face"])
+@pytest.mark.parametrize("workflow", [WORKFLOW, FACE_WORKFLOW, SPEECH], ids=["body", "face", "speech"])
 def test_run_shows_the_video_on_the_node(page: Any, host: HostServer, workflow: Path) -> None:
     _open(page, host, workflow)
     _set(page, {"LoadSMPLXMotion.n_frames": 18, "OverlappedTemporalSampler.steps": 2})
-    if workflow == FACE_WORKFLOW:
+    if workflow in (FACE_WORKFLOW, SPEECH):
         _set(page, {"LoadAnchorSGDM.anchor": FACE_ANCHOR})
     seen = _run(page)
     picture = _photograph(page, host, workflow)

@@ -20,8 +20,8 @@ def inputs(host: HostServer) -> Path:
     rng = np.random.default_rng(0)
     for name, shape in (("grey", (20, 30)), ("alpha", (40, 40, 4)), ("dot", (1, 1, 3))):
         Image.fromarray(rng.integers(0, 255, shape, np.uint8)).save(folder / f"{name}.png")
-    broken = rng.normal(size=(8, 265)).astype(np.float32)
-    broken[3, 20] = np.nan
+    broken = rng.normal(size=(90, 265)).astype(np.float32) * 0.1
+    broken[3:60, 20] = np.nan
     np.save(folder / "nan.npy", broken)
     (folder / "empty.npy").write_bytes(b"")
     (folder.parent / "models" / "anchors" / "lora.safetensors").write_bytes(b"not a safetensors file at all")
