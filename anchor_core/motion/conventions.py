@@ -38,7 +38,7 @@ def in_radians(parts: Parts, asked: str | None) -> Parts:
     usual = _usual_turn(parts.pose)
     if asked is None and usual > _FULL_TURN:
         raise AnchorError(
-            f"A joint is turned by {usual:.0f} for most of the time, and a full turn has 6.28 radians: give "
+            f"Joints are turned by {usual:.0f} for most of the time, and a full turn has 6.28 radians: give "
             'angles="degrees" to convert the motion, or angles="radians" to keep it as it is.'
         )
     return parts
@@ -99,10 +99,10 @@ def finger_bends(pose: np.ndarray) -> np.ndarray:
 
 
 def _usual_turn(pose: np.ndarray) -> float:
-    """Median over the frames of the angle of the joint that is turned most; the root may turn often."""
+    """Median over the frames of the angle of the joint that is turned most there; the root may turn often."""
     angles = np.linalg.norm(_some(pose)[:, 1:].astype(np.float64), axis=2)
     angles = angles[np.isfinite(angles).all(axis=1)]
-    return float(np.median(angles, axis=0).max()) if len(angles) else 0.0
+    return float(np.median(angles.max(axis=1))) if len(angles) else 0.0
 
 
 def _some(pose: np.ndarray) -> np.ndarray:

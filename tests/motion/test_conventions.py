@@ -80,6 +80,14 @@ def test_degrees_are_refused_and_converted() -> None:
     assert in_radians(motion, None) is motion
 
 
+def test_small_movements_in_degrees_are_known_by_their_largest_joint() -> None:
+    calm = parts()
+    calm.pose = np.random.default_rng(2).normal(size=calm.pose.shape).astype(np.float32) * 3
+    assert np.median(np.linalg.norm(calm.pose[:, 1:], axis=2)) < 6
+    with pytest.raises(AnchorError, match='angles="degrees"'):
+        in_radians(calm, None)
+
+
 def test_a_turning_root_and_a_broken_frame_are_not_degrees() -> None:
     motion = parts()
     motion.pose[:, 0, 1] = np.linspace(0, 40, 40)  # a dancer who turns six times, unwrapped
