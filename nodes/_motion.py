@@ -73,7 +73,7 @@ def soundtrack_of(audio: dict[str, Any], duration_s: float) -> Soundtrack:
     if not isinstance(waveform, torch.Tensor) or waveform.ndim != 3 or not len(waveform) or not rate:
         raise AnchorError("audio holds no sound: connect Load Audio, or nothing")
     samples = waveform[0, :2, : round(duration_s * rate) + 1].float().cpu().numpy()
-    return Soundtrack(samples, int(rate)).cut(0.0, duration_s)
+    return Soundtrack(samples, int(rate))
 
 
 def audio_of(motion: Motion) -> dict[str, Any] | None:

@@ -141,12 +141,9 @@ def nearness(depth: torch.Tensor) -> torch.Tensor:
 
 def _staged(motion: Motion, anchor: LoadedAnchor | None) -> Motion:
     """The motion in front of the anchor's camera; without an anchor, of its own or of the default one."""
-    from ..anchor_core.motion.camera import default_camera
-    from ..anchor_core.motion.place import place_motion
+    from ..anchor_core.render.preview import with_camera
 
-    if anchor is not None:
-        return anchor.stage(motion)
-    return motion if motion.camera is not None else place_motion(motion, default_camera(), motion.betas)
+    return with_camera(motion) if anchor is None else anchor.stage(motion)
 
 
 def _size(width: int, height: int, anchor: LoadedAnchor | None) -> tuple[int, int] | None:

@@ -8,6 +8,7 @@ from dataclasses import replace
 import numpy as np
 
 from ..errors import AnchorError
+from .describe import stretches
 from .formats.parts import Parts
 from .rotations import axis_angle_from_matrix, matrix_from_axis_angle
 
@@ -46,13 +47,6 @@ def fill_gaps(parts: Parts, fps: float, max_gap_s: float) -> tuple[Parts, np.nda
         ),
         marks,
     )
-
-
-def stretches(marks: np.ndarray) -> list[tuple[int, int]]:
-    """First and last frame of each run of True in (F,) bool."""
-    steps = np.diff(np.concatenate([[0], marks.astype(np.int8), [0]]))
-    ends = np.flatnonzero(steps < 0) - 1
-    return list(zip(np.flatnonzero(steps > 0).tolist(), ends.tolist(), strict=True))
 
 
 def _arrays(parts: Parts) -> dict[str, np.ndarray]:

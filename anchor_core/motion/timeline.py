@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from ..errors import AnchorError
+from . import describe
 from .energy import measure_energy
 from .motion import Motion
 from .soundtrack import Soundtrack
@@ -80,8 +81,7 @@ def draw_timeline(motion: Motion, width: int = TIMELINE_WIDTH) -> np.ndarray:
 
 def stretches(marks: np.ndarray) -> list[tuple[int, int]]:
     """Runs of True in marks (F,) as (first, last + 1)."""
-    edges = np.flatnonzero(np.diff(np.concatenate([[False], marks, [False]])))
-    return [(int(start), int(stop)) for start, stop in edges.reshape(-1, 2)]
+    return [(first, last + 1) for first, last in describe.stretches(marks)]
 
 
 def _rows(motion: Motion) -> list[_Row]:

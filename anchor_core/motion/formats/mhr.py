@@ -20,6 +20,7 @@ from torch import Tensor
 
 from ...errors import AnchorError
 from ..camera import Camera
+from ..describe import stretches
 from ..finish import finish
 from ..motion import Motion, Validity
 from ..rest import SIDES, rest_points
@@ -254,8 +255,7 @@ def _settled(faces: Sequence[Array], longest: int, fade: float) -> list[Array]:
 
 def _long_stretches(marks: Array, longest: int) -> Array:
     """The marks (F,) of stretches that are longer than `longest` frames."""
-    edges = np.flatnonzero(np.diff(np.concatenate([[False], marks, [False]])))
     long = np.zeros_like(marks)
-    for start, stop in edges.reshape(-1, 2):
-        long[start:stop] = stop - start > longest
+    for first, last in stretches(marks):
+        long[first : last + 1] = last + 1 - first > longest
     return long
