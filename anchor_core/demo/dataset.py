@@ -24,11 +24,12 @@ from ..errors import AnchorError
 from ..files import atomic_path
 from ..motion.camera import default_camera
 from ..motion.motion import Motion
+from ..motion.perturb import perturb_motion
 from ..progress import Progress
 from ..render.mesh import to_bytes
 from .gestures import make_motion
 from .identity import make_identity
-from .nuisance import jittered, make_nuisance
+from .nuisance import make_nuisance
 
 logger = logging.getLogger("anchor")
 
@@ -124,7 +125,7 @@ def clip_motion(clip: Clip, settings: DatasetSettings) -> tuple[Motion, Motion]:
     """What the person of a clip does, and what an estimator reads of it: where meshes come from."""
     motion = make_motion(clip.motion_seed, clip.n_frames, settings.fps)
     motion = replace(motion, betas=np.array(make_identity(clip.person).betas, np.float32))
-    return motion, jittered(motion, clip.motion_seed, settings.jitter)
+    return motion, perturb_motion(motion, clip.motion_seed, settings.jitter)
 
 
 def _check_request(identities: Sequence[int], n_frames: int, settings: DatasetSettings) -> None:

@@ -11,10 +11,11 @@ import numpy as np
 
 from ..motion.camera import Camera, default_camera
 from ..motion.motion import Motion
+from ..motion.perturb import smooth_noise
 from ..motion.place import PLACE_ROOT, PLACE_TRANSLATION, seat
 from ..motion.rotations import axis_angle_from_matrix, matrix_from_axis_angle
 from .arm_poses import ARM_KEYS, SHOULDER, finger_joints, hand_shape, mirrored, rotation_x, solve_arm
-from .signals import Array, eased, pulses, smooth_noise, smoothed
+from .signals import Array, eased, pulses, smoothed
 from .talking import Speech, face_expression, gaze, jaw_angle, make_speech
 
 SPINE, NECK, HEAD, JAW, EYES = (3, 6, 9), 12, 15, 22, (23, 24)

@@ -1,4 +1,4 @@
-"""What the mesh does not tell and what lasts over time: swinging tie and hair, folds, light; and jitter.
+"""What the mesh does not tell and what lasts over time: swinging tie and hair, folds, light.
 
 Tie and hair are damped pendulums that the motion and a little draught push; folds remember where the joints
 were and drift; exposure and tint of the light wander. A network that sees one frame's mesh alone cannot know
@@ -7,12 +7,13 @@ these states; one that sees neighbouring frames can at least keep them steady.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 
 from ..motion.motion import Motion
-from .signals import Array, damped_pendulum, smooth_noise, smoothed
+from ..motion.perturb import smooth_noise
+from .signals import Array, damped_pendulum, smoothed
 
 _SPINE, _NECK, _ELBOWS, _SHOULDERS = (3, 6, 9), (12, 15), (18, 19), (16, 17)
 _WARM_UP_S = 4.0  # states have forgotten their start when the first frame comes
@@ -49,26 +50,6 @@ def make_nuisance(motion: Motion, seed: int, amount: float = 1.0) -> Nuisance:
         + smooth_noise(rng, len(tie), motion.fps, 5.0, 3) * 0.012
     )
     return Nuisance(tie[:, 0], hair, phase, depth, 1 + amount * light)
-
-
-def jittered(motion: Motion, seed: int, amount: float = 1.0) -> Motion:
-    """The motion as an estimator would read it: smooth and white errors on pose, place and face."""
-    rng = np.random.default_rng([seed, 20231])
-    n_frames = motion.n_frames
-    scale = np.full((55, 1), 0.0014)
-    scale[0], scale[[20, 21]], scale[25:], scale[22:25] = 0.0005, 0.004, 0.010, 0.006
-    white = rng.standard_normal((n_frames, 55, 3)) * 0.45
-    slow = smooth_noise(rng, n_frames, motion.fps, 0.8, 165).reshape(-1, 55, 3)
-    place = 0.0004 * (
-        smooth_noise(rng, n_frames, motion.fps, 0.8, 3) + 0.4 * rng.standard_normal((n_frames, 3))
-    )
-    face = 0.02 * smooth_noise(rng, n_frames, motion.fps, 0.4, motion.expression.shape[1])
-    return replace(
-        motion,
-        pose=motion.pose + amount * scale * (white + slow),
-        translation=motion.translation + amount * place,
-        expression=np.clip(motion.expression + amount * face, 0, 1),
-    )
 
 
 def _tie(rng: np.random.Generator, pose: Array, fps: float) -> Array:

@@ -7,18 +7,6 @@ import numpy as np
 Array = np.ndarray
 
 
-def smooth_noise(
-    rng: np.random.Generator, n_frames: int, fps: float, period_s: float, channels: int = 1
-) -> Array:
-    """Gaussian noise low-passed to changes of about `period_s` seconds, unit variance; (F, channels)."""
-    sigma = max(period_s * fps / 4, 0.3)
-    radius = int(4 * sigma) + 1
-    kernel = np.exp(-0.5 * (np.arange(-radius, radius + 1) / sigma) ** 2)
-    kernel /= np.sqrt((kernel**2).sum())
-    white = rng.standard_normal((n_frames + 2 * radius, channels))
-    return np.stack([np.convolve(white[:, c], kernel, mode="valid") for c in range(channels)], axis=1)
-
-
 def smoothed(signal: Array, sigma: float) -> Array:
     """Gaussian low-pass along the first axis; the ends are held. (F, ...) -> (F, ...)."""
     radius = int(4 * sigma) + 1

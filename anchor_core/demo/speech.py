@@ -12,10 +12,11 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from ..motion.motion import Motion
+from ..motion.perturb import smooth_noise
 from ..motion.soundtrack import Soundtrack
 from .dataset import HELD_OUT_SEED
 from .gestures import JAW, make_motion
-from .signals import Array, smooth_noise, smoothed
+from .signals import Array, smoothed
 from .talking import FUNNEL, PUCKER, STRETCH
 
 RATE = 24_000

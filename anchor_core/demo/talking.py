@@ -6,7 +6,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from .signals import Array, pulses, smooth_noise, smoothed
+from ..motion.perturb import smooth_noise
+from .signals import Array, pulses, smoothed
 
 # Columns of the 52 ARKit expressions in alphabetical order.
 BLINK, WIDE = (8, 9), (20, 21)

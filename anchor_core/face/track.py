@@ -36,6 +36,7 @@ from .warp import warp_to_crops
 MIN_CROP, MAX_CROP = 32, 2048
 MAX_CHUNK = 32
 """Frames that are posed at once at most: more are no faster."""
+_POINTS_CHUNK = 1024  # the same for the few vertices that landmarks lie on
 MeshCrops = Literal["drawn", "warped"]
 
 
@@ -125,25 +126,67 @@ def track_motion(
     options, camera = options or TrackOptions(), fit_camera(camera or motion.camera, size)
     check_crop_size(crop_size)
     check_chunk(chunk)
-    points, turned = _mesh_points(motion, body, camera)
-    track, shares = _located(points, camera.size, crop_size, options)
-    shares[TURNED] = turned
-    hidden = judge(shares, options.min_visibility)[1]
-    renderer = CropRenderer(
-        body, camera, crop_size, forehead=options.forehead, fill=options.fill, dilation=options.dilation
-    )
-    covered, matrices = torch.ones(len(track)), track.crop_matrices
-    for frame, vertices in _frames(motion, body, hidden, chunk):
-        if vertices is not None:
-            drawn = renderer.draw(vertices, matrices[frame])
-            track.mask[frame], covered[frame] = drawn.mask.cpu(), drawn.seen
-            track.mesh[frame] = drawn.image.cpu()
-            if options.mesh == "warped":
-                picture = render_mesh(vertices[None], body.faces, camera).image[0]
-                track.mesh[frame] = align_published(to_bytes(picture), track.matrices[frame], crop_size)
-        if progress is not None:
-            progress(frame + 1, len(track), track.mesh[frame].numpy())
-    return _judged(track, {**shares, COVERED: covered})
+    faces = _MeshFaces(motion, body, camera, crop_size, options)
+    return faces.track(0, motion.n_frames, chunk, progress)
+
+
+@torch.no_grad()
+def track_chunks(
+    motion: Motion,
+    body: BodyModel,
+    camera: Camera,
+    *,
+    crop_size: int = 256,
+    options: TrackOptions | None = None,
+    chunk: int = 16,
+    start: int = 0,
+) -> Iterator[FaceTrack]:
+    """The same as `track_motion`, `chunk` frames at a time from frame `start` on: only the points of all
+    frames are in memory together."""
+    check_crop_size(crop_size)
+    check_chunk(chunk)
+    faces = _MeshFaces(motion, body, camera, crop_size, options or TrackOptions())
+    for first in range(start, motion.n_frames, chunk):
+        yield faces.track(first, min(first + chunk, motion.n_frames), chunk)
+
+
+class _MeshFaces:
+    """The faces of a motion: all points at once, for they are smoothed over time; crops when asked for."""
+
+    def __init__(
+        self, motion: Motion, body: BodyModel, camera: Camera, crop_size: int, options: TrackOptions
+    ) -> None:
+        self._motion, self._body, self._camera = motion, body, camera
+        self._crop_size, self._options = crop_size, options
+        points, self._turned = _mesh_points(motion, body, camera)
+        self._points, self._found = _smoothed(points, options)
+        self._renderer = CropRenderer(
+            body, camera, crop_size, forehead=options.forehead, fill=options.fill, dilation=options.dilation
+        )
+
+    def track(self, start: int, stop: int, chunk: int, progress: Progress | None = None) -> FaceTrack:
+        """The track of the frames start to stop - 1."""
+        part, options = slice(start, stop), self._options
+        track, shares = _located(
+            self._points[part], self._found[part], self._camera.size, self._crop_size, options
+        )
+        shares[TURNED] = self._turned[part]
+        hidden = judge(shares, options.min_visibility)[1]
+        covered, matrices = torch.ones(len(track)), track.crop_matrices
+        for frame, vertices in _frames(self._motion, self._body, hidden, start, chunk):
+            if vertices is not None:
+                drawn = self._renderer.draw(vertices, matrices[frame])
+                track.mask[frame], covered[frame] = drawn.mask.cpu(), drawn.seen
+                track.mesh[frame] = drawn.image.cpu()
+                if options.mesh == "warped":
+                    track.mesh[frame] = self._warped(vertices, track.matrices[frame])
+            if progress is not None:
+                progress(frame + 1, len(track), track.mesh[frame].numpy())
+        return _judged(track, {**shares, COVERED: covered})
+
+    def _warped(self, vertices: Tensor, matrix: Tensor) -> Tensor:
+        picture = render_mesh(vertices[None], self._body.faces, self._camera).image[0]
+        return align_published(to_bytes(picture), matrix, self._crop_size)
 
 
 @torch.no_grad()
@@ -165,7 +208,7 @@ def track_points(
     check_crop_size(crop_size)
     _check_points(points, pose_frames)
     height, width = pose_frames.shape[1:3]
-    track, shares = _located(points, (width, height), crop_size, options)
+    track, shares = _located(*_smoothed(points, options), (width, height), crop_size, options)
     track = _judged(track, shares)
     oval = face_oval(crop_size)
     for frame in track.visible.tolist():
@@ -204,16 +247,19 @@ def check_chunk(chunk: int) -> None:
         raise AnchorError(f"chunk of the face track is {chunk} frames: need 1 or more; usual is 16")
 
 
+def _smoothed(points: Tensor, options: TrackOptions) -> tuple[Tensor, Tensor]:
+    """Points (F, 5, 2) steady over time and without gaps, and (F,) where a frame had its own."""
+    known = points.isfinite().flatten(1).all(1)
+    if not bool(known.any()):
+        return FFHQ.expand(len(points), 5, 2), torch.zeros(len(points))
+    return smooth(points.flatten(1), options.smoothing, known).unflatten(1, (5, 2)), known
+
+
 def _located(
-    points: Tensor, size: tuple[int, int], crop_size: int, options: TrackOptions
+    points: Tensor, found: Tensor, size: tuple[int, int], crop_size: int, options: TrackOptions
 ) -> tuple[FaceTrack, dict[str, Tensor]]:
     """A track with empty crops, and what the points tell of the visibility."""
     n_frames = len(points)
-    known = points.isfinite().flatten(1).all(1)
-    if not bool(known.any()):
-        points, found = FFHQ.expand(n_frames, 5, 2), torch.zeros(n_frames)
-    else:
-        points, found = smooth(points.flatten(1), options.smoothing, known).unflatten(1, (5, 2)), known
     matrices = similarity(points)
     shares = {
         NO_FACE: found.double(),
@@ -240,7 +286,13 @@ def _judged(track: FaceTrack, shares: dict[str, Tensor]) -> FaceTrack:
 def _mesh_points(motion: Motion, body: BodyModel, camera: Camera) -> tuple[Tensor, Tensor]:
     """The five points (F, 5, 2), nan behind the camera, and the share (F,) of the face turned to it."""
     tx, ty, tz = camera.translation
-    landmarks = pose_motion(landmarks_alone(body), motion).landmarks
+    bare = landmarks_alone(body)
+    landmarks = torch.cat(
+        [
+            pose_motion(bare, motion, start, min(start + _POINTS_CHUNK, motion.n_frames)).landmarks
+            for start in range(0, motion.n_frames, _POINTS_CHUNK)
+        ]
+    )
     screen_xy, depth = project(landmarks, camera)
     points = five_points(screen_xy).cpu() - 0.5  # the renderer counts centres at + 0.5
     points[(depth <= NEAR_M).any(1).cpu()] = torch.nan
@@ -248,19 +300,20 @@ def _mesh_points(motion: Motion, body: BodyModel, camera: Camera) -> tuple[Tenso
 
 
 def _frames(
-    motion: Motion, body: BodyModel, hidden: tuple[str, ...], chunk: int
+    motion: Motion, body: BodyModel, hidden: tuple[str, ...], begin: int, chunk: int
 ) -> Iterator[tuple[int, Tensor | None]]:
-    """Numbers of all frames, with vertices (V, 3), or None where the face is hidden."""
-    n_frames = motion.n_frames
-    for start in range(0, n_frames, min(chunk, MAX_CHUNK)):
-        stop = min(start + min(chunk, MAX_CHUNK), n_frames)
+    """Numbers of the frames from `begin` on, counted from there, with vertices (V, 3), or None where the face
+    is hidden."""
+    end, n_frames = begin + len(hidden), motion.n_frames
+    for start in range(begin, end, min(chunk, MAX_CHUNK)):
+        stop = min(start + min(chunk, MAX_CHUNK), end)
         # A product with one row is rounded otherwise than one with many: a frame alone brings another along.
         last = min(max(stop, start + 2), n_frames)
         first = max(0, min(start, last - 2))
-        shown = not all(hidden[start:stop])
+        shown = not all(hidden[start - begin : stop - begin])
         posed = pose_motion(body, motion, first, last).vertices[start - first :] if shown else None
         for frame in range(start, stop):
-            yield frame, None if posed is None or hidden[frame] else posed[frame - start]
+            yield frame - begin, None if posed is None or hidden[frame - begin] else posed[frame - start]
 
 
 def _check_points(points: Tensor, pose_frames: Tensor) -> None:

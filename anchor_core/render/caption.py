@@ -17,24 +17,30 @@ class Captions:
     """Draws the captions of a motion's pictures of size (width, height) pixels."""
 
     def __init__(self, motion: Motion, size: tuple[int, int]) -> None:
-        from PIL import ImageFont
-
-        self._marks, self._fps = motion.marks, motion.fps
-        self._text_px = max(10, min(size) // 26)
-        self._font: Any = ImageFont.load_default(size=self._text_px)
+        self._marks, self._fps, self._text_px = motion.marks, motion.fps, text_px(size)
 
     def drawn(self, picture: np.ndarray, index: int) -> np.ndarray:
         """A copy of the picture (H, W, 3) uint8 with the caption of frame `index` in the lower left."""
-        from PIL import Image, ImageDraw
-
-        image = Image.fromarray(picture)
-        draw: Any = ImageDraw.Draw(image)
-        gap = self._text_px // 3
-        text = f"frame {index}   {index / self._fps:.2f} s"
         mark = "   interpolated" if self._marks[index] else ""
-        split, end = (gap + draw.textlength(part, self._font) for part in (text, text + mark))
-        top = picture.shape[0] - self._text_px - 2 * gap
-        draw.rectangle((0, top, end + gap, picture.shape[0]), fill=_PAPER)
-        draw.text((gap, top + gap), text, _INK, self._font)
-        draw.text((split, top + gap), mark, _MARK, self._font)
-        return np.asarray(image)
+        return captioned(picture, f"frame {index}   {index / self._fps:.2f} s", mark, self._text_px)
+
+
+def text_px(size: tuple[int, int]) -> int:
+    """Height of a caption's text for pictures of (width, height) pixels."""
+    return max(10, min(size) // 26)
+
+
+def captioned(picture: np.ndarray, text: str, mark: str = "", text_px: int = 12) -> np.ndarray:
+    """A copy of the picture (H, W, 3) uint8 with the text, and the mark in orange, in the lower left."""
+    from PIL import Image, ImageDraw, ImageFont
+
+    font: Any = ImageFont.load_default(size=text_px)
+    image = Image.fromarray(picture)
+    draw: Any = ImageDraw.Draw(image)
+    gap = text_px // 3
+    split, end = (gap + draw.textlength(part, font) for part in (text, text + mark))
+    top = picture.shape[0] - text_px - 2 * gap
+    draw.rectangle((0, top, end + gap, picture.shape[0]), fill=_PAPER)
+    draw.text((gap, top + gap), text, _INK, font)
+    draw.text((split, top + gap), mark, _MARK, font)
+    return np.asarray(image)

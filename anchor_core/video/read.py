@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import os
 import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import chain, groupby
@@ -22,6 +22,7 @@ logger = logging.getLogger("anchor")
 _PICTURES = ("PNG", "JPEG", "MPO", "WEBP", "BMP", "GIF", "TIFF", "PPM")
 """What Pillow may read; for EPS it would run Ghostscript on the file."""
 _MAX_PIXELS = 80_000_000
+_HDR = (16, 18)  # PQ and HLG among the transfer characteristics of H.273
 _CHUNK_S = 1  # seconds of a waveform that are handed on at once
 
 
@@ -40,9 +41,10 @@ class Sound:
 
 @dataclass(frozen=True)
 class VideoInfo:
-    """What a video file says about itself. size: (width, height) pixels; n_frames: 0 when it does not say.
+    """What a video file says about itself. size: (width, height) pixels, upright.
 
-    duration_s: of the whole file; picture_s, sound_s: of each, 0 when it does not say or there is none.
+    n_frames: 0 when it does not say; duration_s: of the whole file; picture_s, sound_s: of each, 0 when it
+    does not say or there is none.
     """
 
     size: tuple[int, int]
@@ -72,7 +74,7 @@ def read_audio(
 
 def open_sound(path: str | os.PathLike[str]) -> Sound:
     """The first sound track of a file, decoded as it is consumed; more than two channels become two."""
-    with _opened(path) as container:
+    with open_container(path) as container:
         if not container.streams.audio:
             raise AnchorError(f"{Path(path).name} has no sound: choose a file with sound, or none.")
         stream = container.streams.audio[0]
@@ -99,33 +101,57 @@ def resampled_sound(waveform: Any, rate: int) -> Sound:
 def read_frames(
     path: str | os.PathLike[str], start: int = 0, stop: int | None = None
 ) -> Iterator[np.ndarray]:
-    """Frames `start` to `stop` of a video, one at a time: (H, W, 3) uint8 sRGB, upright.
+    """Frames `start` to `stop` of a video as they are stored, one at a time: (H, W, 3) uint8 sRGB, upright.
 
-    Raises AnchorError when the file is no video.
+    For a video of variable rate see `steady.read_at_rate`. Raises AnchorError when the file is no video.
     """
-    with _opened(path) as container:
-        if not container.streams.video:
-            raise AnchorError(f"{Path(path).name} has no picture: choose a video file.")
-        stream, count = container.streams.video[0], 0
+    for index, frame in enumerate(decoded_frames(path)):
+        if stop is not None and index >= stop:
+            return
+        if index >= start:
+            yield to_rgb(frame)
+
+
+def decoded_frames(path: str | os.PathLike[str]) -> Iterator[Any]:
+    """All frames of a video as the decoder gives them; of a damaged one, those before the damage.
+
+    Raises AnchorError when the file is no video or has no readable frame.
+    """
+    import av
+
+    with open_container(path) as container:
+        stream, count = picture_stream(container, path), 0
         stream.thread_type = "AUTO"
-        for frame in container.decode(stream):
-            if stop is not None and count >= stop:
-                return
-            if count >= start:
-                yield _rgb(frame)
-            count += 1
+        _warn_of_hdr(stream, path)
+        try:
+            for frame in container.decode(stream):
+                yield frame
+                count += 1
+        except av.error.InvalidDataError:
+            if not count:
+                raise
+            logger.warning("%s is damaged: %d frames could be read", path, count)
+            return
         if count < stream.frames:
             logger.warning("%s is cut off: %d of %d frames could be read", path, count, stream.frames)
 
 
+def picture_stream(container: Any, path: str | os.PathLike[str]) -> Any:
+    """The first stream of an open file that moves: pictures of a cover are none. Raises AnchorError."""
+    import av
+
+    for stream in container.streams.video:
+        if not stream.disposition & av.stream.Disposition.attached_pic:
+            return stream
+    raise AnchorError(f"{Path(path).name} has no picture: choose a video file.")
+
+
 def read_info(path: str | os.PathLike[str]) -> VideoInfo:
-    """Size, rate and length of a video, from its header."""
-    with _opened(path) as container:
-        if not container.streams.video:
-            raise AnchorError(f"{Path(path).name} has no picture: choose a video file.")
-        stream = container.streams.video[0]
+    """Size, rate and length of a video, from its header and its first frame, which knows how it is turned."""
+    with open_container(path) as container:
+        stream = picture_stream(container, path)
         return VideoInfo(
-            size=(stream.codec_context.width, stream.codec_context.height),
+            size=_upright_size(container, stream),
             fps=float(stream.average_rate or 0),
             n_frames=int(stream.frames),
             duration_s=(container.duration or 0) / 1e6,  # FFmpeg counts microseconds
@@ -145,6 +171,15 @@ def describe_video(path: str | os.PathLike[str]) -> str:
 
 def read_picture(path: str | os.PathLike[str]) -> np.ndarray:
     """A picture file as (H, W, 3) uint8 sRGB, upright, alpha dropped."""
+    return _read_image(path, _pixels)
+
+
+def read_matte(path: str | os.PathLike[str]) -> np.ndarray:
+    """A picture file as a matte (H, W) uint8, upright: its alpha channel, or its brightness without one."""
+    return _read_image(path, _matte)
+
+
+def _read_image(path: str | os.PathLike[str], convert: Callable[[Any], np.ndarray]) -> np.ndarray:
     from PIL import Image, ImageOps
 
     if not os.path.isfile(path):
@@ -153,7 +188,7 @@ def read_picture(path: str | os.PathLike[str]) -> np.ndarray:
         with Image.open(path, formats=_PICTURES) as image:
             size = image.size
             if size[0] * size[1] <= _MAX_PIXELS:
-                return _pixels(ImageOps.exif_transpose(image))
+                return convert(ImageOps.exif_transpose(image))
     except Exception:  # Pillow's readers fail with anything
         raise AnchorError(
             f"{Path(path).name} is not a readable picture: choose a PNG or JPEG file."
@@ -162,6 +197,14 @@ def read_picture(path: str | os.PathLike[str]) -> np.ndarray:
         f"{Path(path).name} has {size[0]} x {size[1]} pixels and the limit is {_MAX_PIXELS // 10**6} "
         "million: make it smaller."
     )
+
+
+def _matte(image: Any) -> np.ndarray:
+    if image.has_transparency_data:
+        return np.array(image.convert("RGBA").getchannel("A"))
+    from PIL import Image
+
+    return np.array(Image.fromarray(_pixels(image)).convert("L"))
 
 
 def _pixels(image: Any) -> np.ndarray:
@@ -176,7 +219,8 @@ def _pixels(image: Any) -> np.ndarray:
 
 
 @contextmanager
-def _opened(path: str | os.PathLike[str]) -> Iterator[Any]:
+def open_container(path: str | os.PathLike[str]) -> Iterator[Any]:
+    """A local sound or video file, opened by PyAV; whatever it cannot read becomes an AnchorError."""
     import av
 
     if not os.path.isfile(path):
@@ -197,7 +241,7 @@ def _seconds(stream: Any) -> float:
 
 
 def _decoded(path: str | os.PathLike[str], rate: int, channels: int) -> Iterator[np.ndarray]:
-    with _opened(path) as container:
+    with open_container(path) as container:
         frames = container.decode(audio=0)
         first = next(frames, None)
         if first is None:
@@ -260,7 +304,31 @@ def _frames(sound: Sound) -> Iterator[Any]:
         yield frame
 
 
-def _rgb(frame: Any) -> np.ndarray:
+def to_rgb(frame: Any) -> np.ndarray:
+    """A decoded frame as (H, W, 3) uint8 sRGB, upright."""
     rgb: np.ndarray = frame.reformat(format="rgb24", interpolation=_ACCURATE).to_ndarray()
-    turns = int(getattr(frame, "rotation", 0)) // 90  # phones store portrait video lying down
+    turns = _quarter_turns(frame)
     return np.ascontiguousarray(np.rot90(rgb, turns)) if turns else rgb
+
+
+def _quarter_turns(frame: Any) -> int:
+    """Quarter turns to the left that show a frame upright: phones store portrait video lying down."""
+    return round(getattr(frame, "rotation", 0) / 90) % 4
+
+
+def _upright_size(container: Any, stream: Any) -> tuple[int, int]:
+    import av
+
+    size = (stream.codec_context.width, stream.codec_context.height)
+    try:
+        first = next(container.decode(stream), None)
+    except av.error.InvalidDataError:
+        return size
+    return size[::-1] if first is not None and _quarter_turns(first) % 2 else size
+
+
+def _warn_of_hdr(stream: Any, path: str | os.PathLike[str]) -> None:
+    if getattr(stream.codec_context, "color_trc", None) in _HDR:
+        logger.warning(
+            "%s is an HDR video and its colours will look pale: convert it to SDR (Rec. 709) first.", path
+        )
