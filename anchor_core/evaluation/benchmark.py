@@ -26,13 +26,13 @@ from ..errors import AnchorError
 from ..face.passes import face_of
 from ..progress import Progress, StepFactory, silent_step
 from ..sampling.sampler import SamplerSettings
-from ..sampling.windows import plan_windows
 from ..sgdm.vae import decode_frames, encode_frames
 from .experiments import EXPERIMENTS, Experiment, prepared
 from .face_experiments import ANCHORS_OWN, FACE_EXPERIMENTS, WITHOUT, FaceExperiment
 from .faces import FACE_COLUMNS, FaceRow, film_scene, measure_faces
 from .held_out import HeldOutClip, film, film_held_out, load_demo_anchor
 from .metrics import acceleration_ratio, background_deviation, flicker, psnr, ssim
+from .steadiness import Windows, window_borders
 from .tables import Columns, table, write_json
 
 logger = logging.getLogger("anchor")
@@ -152,9 +152,7 @@ def measure(
 
 def seam_flicker(frames: Tensor, clip: HeldOutClip, settings: SamplerSettings) -> float:
     """Flicker between neighbouring frames that different windows made; nan where there are none."""
-    windows = plan_windows(len(frames), settings.window_size, settings.overlap, settings.schedule)
-    members = [[frame in window for window in windows] for frame in range(len(frames))]
-    seams = [t for t in range(len(frames) - 1) if members[t] != members[t + 1]]
+    seams = window_borders(len(frames), Windows(settings.window_size, settings.overlap, settings.schedule))
     truth = clip.truth.float() / 255
     values = [flicker(frames[t : t + 2], truth[t : t + 2]) for t in seams]
     return sum(values) / len(values) if values else math.nan
