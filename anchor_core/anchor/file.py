@@ -4,13 +4,15 @@ Names: `body.unet.*`, `body.controlnet.*`, `face.unet.*`, `face.controlnet.*` as
 `vae.*` and `vision.*` for anchors that do not build on Stable Diffusion 1.5, and single tensors
 (`null_appearance`, `reference`). The card and the configs are JSON in the metadata. Saving is
 all or nothing; loading compares every name and shape before any weight is read.
+
+A low-rank anchor (`lora.py`) holds only what differs from another file and is loaded by the same function.
 """
 
 from __future__ import annotations
 
 import json
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -20,6 +22,7 @@ from torch import Tensor, nn
 
 from ..errors import AnchorError
 from ..files import atomic_path
+from .base_file import BaseFile, read_base, updated_stages
 from .card import AnchorCard
 from .configs import (
     CONTROLNET,
@@ -77,16 +80,13 @@ def save_anchor(anchor: Anchor, path: str | os.PathLike[str], dtype: torch.dtype
     """
     from safetensors.torch import save_file
 
-    if Path(path).suffix.lower() != ".safetensors":
-        raise AnchorError(
-            f"An anchor is saved as a .safetensors file, not as {Path(path).name}: change the name."
-        )
+    check_name(path)
     networks = _networks(anchor)
     if not any(f"{stage}.unet" in networks for stage in STAGES):
         raise AnchorError("The anchor has neither a body nor a face network: there is nothing to save.")
-    _check_null(anchor.card, anchor.null_appearance is not None, Path(path))
+    check_null(anchor.card, anchor.null_appearance is not None, Path(path))
     configs = {part: read_config(NETWORKS[part], network) for part, network in networks.items()}
-    tensors = _tensors(anchor, dtype)
+    tensors = picture_tensors(anchor, dtype)
     for part, network in networks.items():
         tensors.update(_weights(part, network, dtype))
     facts = json.dumps({"card": anchor.card.to_dict(), "configs": configs}, ensure_ascii=False)
@@ -95,20 +95,29 @@ def save_anchor(anchor: Anchor, path: str | os.PathLike[str], dtype: torch.dtype
 
 
 def load_anchor(
-    path: str | os.PathLike[str], dtype: torch.dtype = torch.float32, *, need: Sequence[str] = ("body",)
+    path: str | os.PathLike[str],
+    dtype: torch.dtype = torch.float32,
+    *,
+    need: Sequence[str] = ("body",),
+    base: str | os.PathLike[str] | None = None,
 ) -> Anchor:
     """Read an anchor; networks are in eval mode, without gradients, on the CPU.
 
     need: stages without which the anchor is of no use to the caller ("body", "face"); all that the file holds
-    is loaded. Raises AnchorError for any file that is not a complete anchor with these stages.
+    is loaded. base: the file that a low-rank anchor stands on, by default looked for beside it.
+    Raises AnchorError for any file that is not a complete anchor with these stages.
     """
     header = read_header(path)
-    card, configs = _read_metadata(header, Path(path))
+    if read_base(header, Path(path)):
+        from .lora import load_lora
+
+        return load_lora(path, dtype, need=need, base=base)
+    card, configs = read_metadata(header, Path(path))
     _check_parts(header, configs, need, Path(path))
-    _check_null(card, "null_appearance" in header.shapes, Path(path))
+    check_null(card, "null_appearance" in header.shapes, Path(path))
     with open_tensors(path) as source:
         loaded = {part: _load_network(part, config, source, dtype) for part, config in configs.items()}
-        tensors = {name: _load_tensor(source, name, dtype) for name in TENSORS if name in source.shapes}
+        tensors = {name: load_tensor(source, name, dtype) for name in TENSORS if name in source.shapes}
     body, face = (_join(loaded, stage, card) for stage in STAGES)
     vae, vision = loaded.get("vae"), loaded.get("vision")
     return Anchor(card, body, face, vae, vision, **tensors)
@@ -116,14 +125,26 @@ def load_anchor(
 
 def read_card(path: str | os.PathLike[str]) -> AnchorCard:
     """The card of an anchor file; reads only its header."""
-    return _read_metadata(read_header(path), Path(path))[0]
+    return read_metadata(read_header(path), Path(path))[0]
 
 
 def read_parts(path: str | os.PathLike[str]) -> tuple[str, ...]:
-    """What an anchor file holds: "body.unet", "vae", "null_appearance", ...; reads only its header."""
+    """What an anchor file holds: "body.unet", "vae", "null_appearance", ...; reads only its header.
+
+    Of a low-rank anchor: what there is when it is loaded.
+    """
     header = read_header(path)
-    _, configs = _read_metadata(header, Path(path))
-    return (*configs, *(name for name in TENSORS if name in header.shapes))
+    card, configs = read_metadata(header, Path(path))
+    known: Sequence[str] = list(configs)
+    if base := read_base(header, Path(path)):
+        others = set() if base.person == card.name else {*STAGES, *PICTURES} - set(updated_stages(header))
+        known = [part for part in base.parts if part.split(".")[0] not in others]
+    return (*known, *(name for name in TENSORS if name in header.shapes and name not in known))
+
+
+def read_link(path: str | os.PathLike[str]) -> BaseFile | None:
+    """The file that a low-rank anchor stands on; None for a whole anchor. Reads only the header."""
+    return read_base(read_header(path), Path(path))
 
 
 def join_networks(unet: Any, controlnet: Any, fidelity: str) -> SGDM:
@@ -144,33 +165,45 @@ def _networks(anchor: Anchor) -> dict[str, nn.Module]:
     for stage in STAGES:
         sgdm = getattr(anchor, stage)
         if sgdm is not None:
+            check_merged(sgdm, stage)
             networks[f"{stage}.unet"] = sgdm.unet
             networks[f"{stage}.controlnet"] = sgdm.controlnet
     return networks | {part: net for part in ("vae", "vision") if (net := getattr(anchor, part)) is not None}
 
 
+def check_merged(sgdm: SGDM, stage: str) -> None:
+    """Raise AnchorError where updates are attached: the weights alone would not be what was trained."""
+    if hasattr(sgdm, "low_rank"):
+        raise AnchorError(
+            f"The {stage} network has low-rank layers beside its weights: merge them, or save a low-rank "
+            "anchor."
+        )
+
+
 def _weights(part: str, network: nn.Module, dtype: torch.dtype) -> dict[str, Tensor]:
     old = NETWORKS[part].key_prefix
     return {
-        f"{part}.{name.removeprefix(old)}": _stored(tensor, dtype, f"{part}.{name}")
+        f"{part}.{name.removeprefix(old)}": stored(tensor, dtype, f"{part}.{name}")
         for name, tensor in network.state_dict().items()
         if not name.endswith("position_ids")
     }
 
 
-def _tensors(anchor: Anchor, dtype: torch.dtype) -> dict[str, Tensor]:
+def picture_tensors(anchor: Anchor, dtype: torch.dtype) -> dict[str, Tensor]:
+    """The single tensors of an anchor, as they are stored."""
     given = {name: tensor for name in TENSORS if (tensor := getattr(anchor, name)) is not None}
     for name, tensor in given.items():
         _check_tensor(name, tuple(tensor.shape), "the anchor")
     return {
         name: tensor.detach().to("cpu", torch.uint8).contiguous()
         if name in PICTURES
-        else _stored(tensor, dtype, name)
+        else stored(tensor, dtype, name)
         for name, tensor in given.items()
     }
 
 
-def _stored(tensor: Tensor, dtype: torch.dtype, name: str) -> Tensor:
+def stored(tensor: Tensor, dtype: torch.dtype, name: str) -> Tensor:
+    """A tensor as it is written; AnchorError unless it is finite in `dtype`."""
     tensor = tensor.detach().to("cpu", dtype).contiguous()
     if not torch.isfinite(tensor).all():
         raise AnchorError(
@@ -179,7 +212,8 @@ def _stored(tensor: Tensor, dtype: torch.dtype, name: str) -> Tensor:
     return tensor
 
 
-def _read_metadata(header: Header, path: Path) -> tuple[AnchorCard, dict[str, Config]]:
+def read_metadata(header: Header, path: Path) -> tuple[AnchorCard, dict[str, Config]]:
+    """Card and checked configs of an anchor file; AnchorError when it is none, or damaged."""
     if ANCHOR_KEY not in header.metadata:
         raise AnchorError(
             f"{path.name} is {describe(header.shapes, header.metadata)}, not an anchor: use a file that this "
@@ -203,13 +237,19 @@ def _read_metadata(header: Header, path: Path) -> tuple[AnchorCard, dict[str, Co
     return card, clean
 
 
-def _check_parts(header: Header, configs: Mapping[str, Config], need: Sequence[str], path: Path) -> None:
+def check_stages(parts: Iterable[str], need: Sequence[str], path: Path) -> None:
+    """Raise AnchorError unless the needed stages are among the parts ("body" or "body.unet", ...)."""
+    listed = list(parts)
     for stage in need:
-        if f"{stage}.unet" not in configs:
+        if stage not in {part.split(".")[0] for part in listed}:
             raise AnchorError(
-                f"{path.name} is an anchor with {describe_parts(configs)} and without {stage}: "
+                f"{path.name} is an anchor with {describe_parts(listed)} and without {stage}: "
                 f"a {stage} network is needed here. Choose an anchor that was trained for the {stage}."
             )
+
+
+def _check_parts(header: Header, configs: Mapping[str, Config], need: Sequence[str], path: Path) -> None:
+    check_stages(configs, need, path)
     for stage in STAGES:
         if (f"{stage}.unet" in configs) != (f"{stage}.controlnet" in configs):
             raise AnchorError(
@@ -230,7 +270,8 @@ def _load_network(part: str, config: Config, source: TensorFile, dtype: torch.dt
     return network
 
 
-def _load_tensor(source: TensorFile, name: str, dtype: torch.dtype) -> Tensor:
+def load_tensor(source: TensorFile, name: str, dtype: torch.dtype) -> Tensor:
+    """One of `TENSORS` from an open file; AnchorError for another shape."""
     _check_tensor(name, source.shapes[name], source.path.name)
     return source.read(name).to(torch.uint8 if name in PICTURES else dtype, copy=True)
 
@@ -248,8 +289,17 @@ def _join(loaded: Mapping[str, Any], stage: str, card: AnchorCard) -> SGDM | Non
     return join_networks(loaded[f"{stage}.unet"], loaded[f"{stage}.controlnet"], fidelity_of(card, stage))
 
 
-def _check_null(card: AnchorCard, stored: bool, path: Path) -> None:
-    if card.null_appearance == "stored" and not stored:
+def check_name(path: str | os.PathLike[str]) -> None:
+    """Raise AnchorError unless the name is that of a .safetensors file."""
+    if Path(path).suffix.lower() != ".safetensors":
+        raise AnchorError(
+            f"An anchor is saved as a .safetensors file, not as {Path(path).name}: change the name."
+        )
+
+
+def check_null(card: AnchorCard, has_tokens: bool, path: Path) -> None:
+    """Raise AnchorError where the card promises tokens of no appearance and there are none."""
+    if card.null_appearance == "stored" and not has_tokens:
         raise AnchorError(
             f"The card of {path.name} says that null_appearance is stored, but there is none: add the tokens."
         )

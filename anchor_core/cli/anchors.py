@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from .faces import read_face
 from .generate import anchor_with_parts
-from .options import body_from
+from .options import add_base_option, body_from
 
 if TYPE_CHECKING:
     from ..anchor.card import AnchorCard
@@ -23,7 +23,8 @@ def add_commands(commands: Any) -> None:
     info.add_argument("file", type=Path, help="anchor file")
     info.set_defaults(run=run_info)
     convert = commands.add_parser(
-        "convert", help="turn a published folder (body/, head/) into one anchor file"
+        "convert",
+        help="turn a published folder (body/, head/) or a low-rank anchor into one whole anchor file",
     )
     convert.add_argument(
         "anchor",
@@ -31,6 +32,7 @@ def add_commands(commands: Any) -> None:
         metavar="FOLDER",
         help="folder with body/{unet,controlnet} and, for faces, head/{unet,controlnet}; or an anchor file",
     )
+    add_base_option(convert)
     convert.add_argument("--name", help="name of the person (default: the folder's name)")
     convert.add_argument("--licence", help="licence of the weights")
     convert.add_argument("--consent", help="statement of the person's consent")
@@ -74,11 +76,13 @@ def add_commands(commands: Any) -> None:
 
 def run_info(args: argparse.Namespace) -> None:
     """Print the card, the names of the parts, and whether faces can be painted."""
-    from ..anchor.file import read_card, read_parts
+    from ..anchor.file import read_card, read_link, read_parts
     from ..anchor.use import face_card
 
     card, parts = read_card(args.file), read_parts(args.file)
     facts = {**card.to_dict(), "parts": parts, "face_pass": _face_state(parts)}
+    if link := read_link(args.file):
+        facts["stands_on"] = {"name": link.name, "size": link.size, "sha256": link.sha256}
     facts["ranges"] = card.ranges and card.ranges.summary()
     if "face.unet" in parts:
         facts["face"] = face_card(card).to_dict()

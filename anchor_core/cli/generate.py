@@ -11,6 +11,7 @@ from .faces import add_face_options, face_pass_from, flag_of
 from .options import (
     DEMO_ANCHOR,
     DEMO_MOTION,
+    add_base_option,
     add_device_options,
     add_motion_options,
     anchor_from,
@@ -58,6 +59,7 @@ def _add_options(
         metavar="FILE",
         help="anchor file or folder",
     )
+    add_base_option(parser)
     add_motion_options(parser, motion)
     add_retarget_options(parser)
     parser.add_argument(
@@ -114,7 +116,7 @@ def anchor_with_parts(args: argparse.Namespace) -> Anchor:
     """The anchor, with base parts from the files that the options name."""
     from ..anchor.base_parts import load_null_appearance, load_vae, load_vision
 
-    anchor = anchor_from(args.anchor)
+    anchor = anchor_from(args.anchor, args.base)
     if args.vae:
         anchor.vae = load_vae(args.vae)
     if args.clip_vision:

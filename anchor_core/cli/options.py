@@ -24,15 +24,23 @@ DEMO_MOTION = ASSETS / "demo_motion.npz"
 PRECISIONS = ("fp32", "fp16", "bf16")
 _INPUTS = (
     *("anchor", "motion", "body", "audio", "appearance", "face_appearance", "picture", "video"),
-    *("vae", "clip_vision", "text_encoder"),
+    *("vae", "clip_vision", "text_encoder", "base"),
 )
 
 
-def add_motion_options(parser: argparse.ArgumentParser, default: Path | None) -> None:
-    """--motion, --start, --frames, --audio, --body, and how the motion is read and edited."""
+def add_motion_options(parser: argparse.ArgumentParser, default: Path | None, required: bool = True) -> None:
+    """--motion, --start, --frames, --audio, --body, and how the motion is read and edited.
+
+    required: whether --motion has to be given where it has no default.
+    """
     what = "motion file of any known kind, told by its content, or a folder of SMPLer-X"
     parser.add_argument(
-        "--motion", type=Path, default=default, required=default is None, metavar="FILE", help=what
+        "--motion",
+        type=Path,
+        default=default,
+        required=required and default is None,
+        metavar="FILE",
+        help=what,
     )
     parser.add_argument("--start", type=int, default=0, metavar="N", help="first frame (default 0)")
     parser.add_argument("--frames", type=int, metavar="N", help="number of frames (default: to the end)")
@@ -144,8 +152,18 @@ def device_from(args: argparse.Namespace) -> tuple[torch.device, torch.dtype]:
     return device, {"fp32": torch.float32, "fp16": torch.float16, "bf16": torch.bfloat16}[precision]
 
 
-def anchor_from(path: Path) -> Anchor:
-    """An anchor file, or a folder in the published layout."""
+def add_base_option(parser: argparse.ArgumentParser) -> None:
+    """--base."""
+    parser.add_argument(
+        "--base",
+        type=Path,
+        metavar="FILE",
+        help="anchor file that a low-rank anchor was trained on (default: looked for beside it)",
+    )
+
+
+def anchor_from(path: Path, base: Path | None = None) -> Anchor:
+    """An anchor file, or a folder in the published layout; base: what a low-rank anchor stands on."""
     from ..anchor.file import load_anchor
     from ..anchor.published import load_published
 
@@ -154,4 +172,4 @@ def anchor_from(path: Path) -> Anchor:
         raise AnchorError(
             f"there is no anchor at {path}; give a file, or a folder with body/{{unet,controlnet}}{hint}"
         )
-    return load_published(path) if path.is_dir() else load_anchor(path)
+    return load_published(path) if path.is_dir() else load_anchor(path, base=base)
