@@ -18,13 +18,14 @@ examples:
   python -m anchor_core generate --anchor me.safetensors --motion talk.npy --audio talk.wav --out me.mp4
   python -m anchor_core render --motion talk.npy --out mesh.mp4
   python -m anchor_core face-crop --video me.mp4 --motion me.pkl --frame 120 --out face.png
+  python -m anchor_core evaluate me.mp4 --dataset me_dataset --out evaluation
   python -m anchor_core info me.safetensors
 """
 
 
 def build_parser() -> argparse.ArgumentParser:
     """The parser with all commands; importing the command modules is cheap, running one is not."""
-    from . import anchors, check, face_crop, generate, look, motions, studies
+    from . import anchors, check, evaluate, face_crop, generate, look, motions, prepare, studies, train
 
     parser = argparse.ArgumentParser(
         prog="python -m anchor_core",
@@ -37,7 +38,7 @@ def build_parser() -> argparse.ArgumentParser:
         "--verbose", action="store_true", help="log what happens, and show tracebacks of errors"
     )
     commands = parser.add_subparsers(dest="command", metavar="COMMAND", required=True)
-    for module in (generate, motions, look, check, anchors, face_crop, studies):
+    for module in (generate, motions, look, check, anchors, face_crop, prepare, train, evaluate, studies):
         module.add_commands(commands)
     return parser
 

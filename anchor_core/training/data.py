@@ -30,6 +30,7 @@ class Pictures:
     row of `reference` of each sample; clip: (N,) int64, equal for samples of one recording.
     For the face: mask: (N, H, W) uint8, 255 is kept and 0 painted; context: (N, H, W, 3) uint8, the pictures
     whose kept part the network sees, None for the targets.
+    perturbed: (N, K, H, W, 3) uint8, each source again K times from a perturbed motion; None for none.
     """
 
     source: np.ndarray
@@ -39,6 +40,7 @@ class Pictures:
     clip: Tensor
     mask: np.ndarray | None = None
     context: np.ndarray | None = None
+    perturbed: np.ndarray | None = None
 
     def __len__(self) -> int:
         return len(self.target)
@@ -51,7 +53,8 @@ class TrainingSet:
     pose: (N, 3, H, W) uint8 mesh renders; mean, deviation: (N, C, h, w) posterior of the scaled latents;
     reference: (R, 3, S, S) preprocessed pictures when the vision tower is trained too, (R, T, D) tokens when
     it is frozen; which, clip: as in `Pictures`; null: (1, T, D) tokens of no appearance, None for zeros;
-    inpaint: (N, 1 + C, h, w) of `encode_surroundings`, None where no mask was given.
+    inpaint: (N, 1 + C, h, w) of `encode_surroundings`, None where no mask was given; perturbed:
+    (N, K, 3, H, W) uint8, `pose` again K times from a perturbed motion, None where none was given.
     """
 
     pose: Tensor
@@ -62,6 +65,7 @@ class TrainingSet:
     clip: Tensor
     null: Tensor | None = None
     inpaint: Tensor | None = None
+    perturbed: Tensor | None = None
 
     def starts(self, clip_length: int) -> Tensor:
         """First frames of all runs of `clip_length` frames that lie in one recording, int64."""
@@ -78,13 +82,20 @@ class TrainingSet:
 def join_sets(parts: Sequence[TrainingSet]) -> TrainingSet:
     """Several sets in a row as one; recordings stay apart. All need pictures of one size.
 
-    Raises AnchorError when some have masks and others have none.
+    Raises AnchorError when some have masks and others have none, or not as many perturbed meshes.
     """
     inpaint = [part.inpaint for part in parts if part.inpaint is not None]
     if 0 < len(inpaint) < len(parts):
         raise AnchorError(
             f"{len(inpaint)} of {len(parts)} training sets have masks; need them in all (face) or in none"
             " (body); join sets of one kind"
+        )
+    perturbed = [part.perturbed for part in parts if part.perturbed is not None]
+    kinds = {0 if part.perturbed is None else part.perturbed.shape[1] for part in parts}
+    if len(kinds) > 1:
+        raise AnchorError(
+            f"the training sets have {' and '.join(map(str, sorted(kinds)))} perturbed meshes per frame;"
+            " need as many in all; prepare them with the same --perturbed"
         )
     rows = np.cumsum([0, *(len(part.reference) for part in parts)])
     clips = np.cumsum([0, *(int(part.clip[-1]) + 1 for part in parts)])
@@ -97,6 +108,7 @@ def join_sets(parts: Sequence[TrainingSet]) -> TrainingSet:
         clip=torch.cat([part.clip + int(clip) for part, clip in zip(parts, clips, strict=False)]),
         null=parts[0].null,
         inpaint=torch.cat(inpaint) if inpaint else None,
+        perturbed=torch.cat(perturbed) if perturbed else None,
     )
 
 
@@ -108,14 +120,22 @@ def load_pictures(manifest: Path, progress: Progress | None = None) -> Pictures:
     target = read_pictures([sample.target for sample in samples], progress)
     source = read_pictures([sample.source for sample in samples])
     mask, context = read_surroundings(samples)
+    perturbed = read_perturbed(samples)
     remedy = "mesh and frame need one size; render the mesh at the size of the video"
     _check_size(manifest, "sources", source, target, remedy)
-    for name, pictures in (("masks", mask), ("contexts", context)):
+    first = None if perturbed is None else perturbed[:, 0]
+    for name, pictures in (("masks", mask), ("contexts", context), ("perturbed meshes", first)):
         if pictures is not None:
             _check_size(manifest, name, pictures, target, "both need one size; resize them to the targets'")
-    which = torch.tensor([rows[sample.reference] for sample in samples])
     return Pictures(
-        source, target, read_pictures(references), which, clip_numbers(samples), mask=mask, context=context
+        source,
+        target,
+        reference=read_pictures(references),
+        which=torch.tensor([rows[sample.reference] for sample in samples]),
+        clip=clip_numbers(samples),
+        mask=mask,
+        context=context,
+        perturbed=perturbed,
     )
 
 
@@ -128,6 +148,15 @@ def read_surroundings(samples: list[Sample]) -> tuple[np.ndarray | None, np.ndar
     if all(sample.context is None for sample in samples):
         return mask, None
     return mask, read_pictures([sample.context or sample.target for sample in samples])
+
+
+def read_perturbed(samples: list[Sample]) -> np.ndarray | None:
+    """Perturbed meshes (N, K, H, W, 3), uint8; None where there are none. All lines have as many."""
+    count = len(samples[0].perturbed)
+    if not count:
+        return None
+    pictures = read_pictures([file for sample in samples for file in sample.perturbed])
+    return pictures.reshape(-1, count, *pictures.shape[1:])
 
 
 def clip_numbers(samples: list[Sample]) -> Tensor:
@@ -177,7 +206,19 @@ def prepare(
     if pictures.mask is not None:
         context = pictures.target if pictures.context is None else pictures.context
         inpaint = encode_surroundings(vae, context, pictures.mask)
-    return TrainingSet(pose, mean, deviation, reference, pictures.which, pictures.clip, inpaint=inpaint)
+    perturbed = None
+    if pictures.perturbed is not None:
+        perturbed = torch.from_numpy(pictures.perturbed).permute(0, 1, 4, 2, 3).contiguous()
+    return TrainingSet(
+        pose,
+        mean,
+        deviation,
+        reference,
+        pictures.which,
+        pictures.clip,
+        inpaint=inpaint,
+        perturbed=perturbed,
+    )
 
 
 def encode_surroundings(vae: Any, context: np.ndarray, mask: np.ndarray, chunk: int = 16) -> Tensor:

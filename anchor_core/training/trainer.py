@@ -4,7 +4,8 @@
 
 As published, samples are single frames (`clip_length` 1) although sampling works on windows; the weights of
 equation 1 are one. Deviations, each by configuration: v-prediction, 10 % of the samples see the null
-tokens, all gradients are clipped together, weights are averaged, steps of a batch are stratified.
+tokens, some see a perturbed mesh, steps are weighted by min-SNR, low-rank layers are trained instead of the
+networks. Always: all gradients are clipped together, weights are averaged, steps of a batch are stratified.
 
 The same trainer makes both stages: pre-training on many people, where the vision tower may be trained
 along (`train_vision`), and fine-tuning on one, where it is frozen and its tokens are computed once.
@@ -15,6 +16,9 @@ loss is, as published, that of the whole crop, painted and kept.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -30,6 +34,8 @@ from ..sgdm.network import SGDM
 from .config import SGDMConfig
 from .data import TrainingSet
 from .loop import batch_indices, fit
+from .report import Watch
+from .workers import join_workers
 
 
 def train_sgdm(
@@ -40,18 +46,79 @@ def train_sgdm(
     config: SGDMConfig,
     folder: Path,
     progress: Progress | None = None,
+    watch: Watch | None = None,
 ) -> list[float]:
     """Train `sgdm` (and `vision` if the config says so) in place; returns the losses of the steps made now.
 
-    sgdm, data: of the body, or of the face: a U-Net with inpainting channels and a set with masks.
-    folder: of checkpoint and loss log; a training that was stopped goes on from there.
-    Raises AnchorError when network and set are not of one kind.
+    sgdm, data: of the body, or of the face: a U-Net with inpainting channels and a set with masks. With
+    `lora_rank` low-rank layers in `sgdm` are trained and the rest stays as it is.
+    folder: of checkpoint and loss log; a training that was stopped goes on from there, see `fit`.
+    Raises AnchorError when network, set and configuration do not fit each other.
     """
-    trained: Any = nn.ModuleDict({"sgdm": sgdm, **({"vision": vision} if config.train_vision else {})})
-    # Convolutions of small networks are 1.4 times as fast in this layout, on the CPU too.
-    trained.to(memory_format=torch.channels_last)
+    config = replace(config, device=join_workers(config.device).device)
     objective = DenoisingObjective(sgdm, vision, data, noise_schedule, config)
-    return fit(trained, objective, config, folder, progress)
+    trained = trained_part(sgdm, vision, config)
+    with recomputing(sgdm, vision, config):
+        losses = fit(trained, objective, config, folder, progress, watch)
+    sgdm.eval()
+    return losses
+
+
+def trained_part(sgdm: SGDM, vision: Any, config: SGDMConfig) -> nn.Module:
+    """The module whose parameters are trained; all networks on the device of the training, ready for it."""
+    # Convolutions of small networks are 1.4 times as fast in this layout, on the CPU too.
+    networks: Any = sgdm
+    networks.to(config.device, memory_format=torch.channels_last).train()
+    if config.lora_rank:
+        from .lora import attach_lora
+
+        layers, seed = config.lora_layers, config.seed
+        return attach_lora(sgdm, config.lora_rank, config.lora_alpha, layers=layers, seed=seed)
+    trained: Any = nn.ModuleDict({"sgdm": sgdm, **({"vision": vision} if config.train_vision else {})})
+    return trained.to(memory_format=torch.channels_last)
+
+
+@contextmanager
+def recomputing(sgdm: SGDM, vision: Any, config: SGDMConfig) -> Iterator[None]:
+    """Gradient checkpointing during the block, if the configuration asks for it."""
+    if not config.gradient_checkpointing:
+        yield
+        return
+    denoisers = (sgdm.unet, sgdm.controlnet)
+    for network in denoisers:
+        network.enable_gradient_checkpointing()
+    if config.train_vision:
+        vision.gradient_checkpointing_enable({"use_reentrant": False})
+    try:
+        yield
+    finally:
+        for network in denoisers:
+            network.disable_gradient_checkpointing()
+        if config.train_vision:
+            vision.gradient_checkpointing_disable()
+
+
+@dataclass(frozen=True)
+class Draw:
+    """All that is random in a batch of B samples of F frames.
+
+    frames: (B, F) indices; latents, noise: (B, F, C, h, w); timesteps: (B,); keep: (B, 1, 1) bool, false
+    where the null tokens are seen; mesh: (B,) number of the perturbed mesh, -1 for the estimated one.
+    """
+
+    frames: Tensor
+    latents: Tensor
+    timesteps: Tensor
+    noise: Tensor
+    keep: Tensor
+    mesh: Tensor
+
+    def __len__(self) -> int:
+        return len(self.frames)
+
+    def part(self, rows: Tensor) -> Draw:
+        """Some of the samples; rows: int64."""
+        return Draw(**{name: value[rows] for name, value in vars(self).items()})
 
 
 class DenoisingObjective:
@@ -61,6 +128,7 @@ class DenoisingObjective:
         self, sgdm: SGDM, vision: Any, data: TrainingSet, noise_schedule: NoiseSchedule, config: SGDMConfig
     ) -> None:
         check_masks(sgdm, data)
+        check_options(data, noise_schedule, config)
         self.sgdm, self.vision, self.data, self.config = sgdm, vision, data, config
         self.prediction_type = noise_schedule.prediction_type
         self.alphas = make_scheduler("ddim", noise_schedule).alphas_cumprod.to(
@@ -70,21 +138,35 @@ class DenoisingObjective:
 
     def __call__(self, step: int, generator: torch.Generator) -> Tensor:
         """Loss of one batch."""
-        device = self.config.device
-        frames = self.draw_frames(step)  # (B, F)
-        latents = self.draw_latents(frames, generator)  # (B, F, C, h, w)
-        timesteps = self.draw_timesteps(len(frames), generator)  # (B,)
+        return self.loss(self.draw(step, generator))
+
+    def draw(self, step: int, generator: torch.Generator) -> Draw:
+        """Everything random of a batch, on the CPU."""
+        frames = self.draw_frames(step)
+        latents = self.draw_latents(frames, generator)
+        timesteps = self.draw_timesteps(len(frames), generator)
         noise = self.draw_noise(latents, generator)
-        alpha = self.alphas[timesteps].view(-1, 1, 1, 1, 1)
-        noisy = alpha.sqrt() * latents + (1 - alpha).sqrt() * noise
-        target = prediction_target(self.prediction_type, latents, noise, alpha)
-        appearance = self.appearance(frames[:, 0], generator)
-        pose = self.data.pose[frames.flatten()].to(device).float().div(255)
+        keep = torch.rand(len(frames), 1, 1, generator=generator) >= self.config.null_probability
+        return Draw(frames, latents, timesteps, noise, keep, self.draw_mesh(len(frames), generator))
+
+    def loss(self, draw: Draw) -> Tensor:
+        """Mean loss of the samples."""
+        device = self.config.device
+        alpha = self.alphas[draw.timesteps].view(-1, 1, 1, 1, 1)
+        noisy = alpha.sqrt() * draw.latents + (1 - alpha).sqrt() * draw.noise
+        target = prediction_target(self.prediction_type, draw.latents, draw.noise, alpha)
+        appearance = self.appearance(draw.frames[:, 0], draw.keep)
+        pose = self.pose(draw).to(device).float().div(255)
         features = self.sgdm.embed_pose(pose.contiguous(memory_format=torch.channels_last))
-        features = features.unflatten(0, frames.shape)
-        inpaint = None if self.data.inpaint is None else self.data.inpaint[frames].to(device)
-        prediction = self.sgdm(noisy.to(device), timesteps.to(device), appearance, features, inpaint=inpaint)
-        return functional.mse_loss(prediction, target.to(device))
+        features = features.unflatten(0, draw.frames.shape)
+        inpaint = None if self.data.inpaint is None else self.data.inpaint[draw.frames].to(device)
+        prediction = self.sgdm(
+            noisy.to(device), draw.timesteps.to(device), appearance, features, inpaint=inpaint
+        )
+        if not self.config.min_snr_gamma:
+            return functional.mse_loss(prediction, target.to(device))
+        weights = min_snr_weights(self.prediction_type, alpha, self.config.min_snr_gamma)
+        return (weights.to(device) * (prediction.float() - target.to(device)).square()).mean()
 
     def draw_frames(self, step: int) -> Tensor:
         """Indices of the frames of a batch, (B, F): F neighbours of one recording each."""
@@ -108,11 +190,27 @@ class DenoisingObjective:
         one = torch.randn(latents[:, :1].shape, generator=generator)
         return one.expand(latents.shape)
 
-    def appearance(self, first_frames: Tensor, generator: torch.Generator) -> Tensor:
-        """Tokens of the references of a batch, (B, T, D), some replaced by the null tokens."""
+    def draw_mesh(self, batch: int, generator: torch.Generator) -> Tensor:
+        """Which mesh each of B samples sees, (B,): -1 the estimated one, k its perturbation k."""
+        if not self.config.perturbation or self.data.perturbed is None:
+            return torch.full((batch,), -1)
+        which = torch.randint(self.data.perturbed.shape[1], (batch,), generator=generator)
+        seen = torch.rand(batch, generator=generator) < self.config.perturbation
+        return torch.where(seen, which, -1)
+
+    def pose(self, draw: Draw) -> Tensor:
+        """Mesh pictures of the frames, ((B F), 3, H, W) uint8; all frames of a sample see the same mesh."""
+        pose = self.data.pose[draw.frames.flatten()]
+        mesh = draw.mesh.repeat_interleave(draw.frames.shape[1])  # (B F)
+        rows = (mesh >= 0).nonzero()[:, 0]
+        if self.data.perturbed is not None and len(rows):
+            pose[rows] = self.data.perturbed[draw.frames.flatten()[rows], mesh[rows]]
+        return pose
+
+    def appearance(self, first_frames: Tensor, keep: Tensor) -> Tensor:
+        """Tokens of the references of B samples, (B, T, D); null tokens where keep, (B, 1, 1), is false."""
         reference = self.data.reference[self.data.which[first_frames]].to(self.config.device)
         tokens = appearance_tokens(self.vision, reference) if self.config.train_vision else reference
-        keep = torch.rand(len(tokens), 1, 1, generator=generator) >= self.config.null_probability
         null = torch.zeros(()) if self.data.null is None else self.data.null
         return torch.where(keep.to(tokens.device), tokens, null.to(tokens))
 
@@ -131,6 +229,25 @@ def check_masks(sgdm: SGDM, data: TrainingSet) -> None:
         )
 
 
+def check_options(data: TrainingSet, noise_schedule: NoiseSchedule, config: SGDMConfig) -> None:
+    """Raise AnchorError for options that need other data, another schedule, or exclude each other."""
+    if config.perturbation and data.perturbed is None:
+        raise AnchorError(
+            f"perturbation is {config.perturbation} and the training set has no perturbed meshes; prepare the"
+            " data with --perturbed 1 or more, or set perturbation to 0"
+        )
+    if config.min_snr_gamma and noise_schedule.zero_terminal_snr:
+        raise AnchorError(
+            f"min_snr_gamma is {config.min_snr_gamma} and the schedule ends in pure noise; such weights never"
+            " train the step that sampling starts from; set min_snr_gamma to 0"
+        )
+    if config.gradient_checkpointing and config.clip_length > 1:
+        raise AnchorError(
+            f"gradient_checkpointing is on and clip_length is {config.clip_length}; activations can be"
+            " computed again for single frames alone; set clip_length to 1, or raise accumulation instead"
+        )
+
+
 def prediction_target(prediction_type: str, latents: Tensor, noise: Tensor, alpha: Tensor) -> Tensor:
     """What the network shall say: the noise, v (Salimans and Ho 2022), or the clean latents."""
     if prediction_type == "epsilon":
@@ -138,3 +255,17 @@ def prediction_target(prediction_type: str, latents: Tensor, noise: Tensor, alph
     if prediction_type == "v_prediction":
         return alpha.sqrt() * noise - (1 - alpha).sqrt() * latents
     return latents
+
+
+def min_snr_weights(prediction_type: str, alpha: Tensor, gamma: float) -> Tensor:
+    """Weights of the squared error by the signal-to-noise ratio, in the shape of alpha: Hang et al. 2023.
+
+    All predictions get the weight min(SNR, gamma) of an error of the clean latents; an error of the noise
+    is SNR times as large as that, one of v SNR + 1 times.
+    """
+    snr = alpha / (1 - alpha)
+    if prediction_type == "epsilon":
+        return (gamma / snr).clamp(max=1)
+    if prediction_type == "v_prediction":
+        return snr.clamp(max=gamma) / (snr + 1)
+    return snr.clamp(max=gamma)

@@ -89,11 +89,13 @@ class ReconstructionObjective:
         return torch.from_numpy(frame[top : top + size, left : left + size]).permute(2, 0, 1)
 
     def some_targets(self, per_set: int) -> np.ndarray:
-        """Frames spread evenly over all sets, (n, H, W, 3) uint8."""
+        """Frames spread evenly over the sets of the first one's size, (n, H, W, 3) uint8."""
+        first = self.pictures[0].target.shape[1:]
         return np.concatenate(
             [
                 part.target[np.linspace(0, len(part) - 1, min(per_set, len(part))).astype(int)]
                 for part in self.pictures
+                if part.target.shape[1:] == first
             ]
         )
 
