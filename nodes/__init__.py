@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from comfy_api.latest import ComfyExtension, io
 
-from . import _host
+from . import _folders, _host
 from .appearance_clip_encode import AppearanceCLIPEncode
 from .edit_smplx_motion import EditSMPLXMotion
+from .evaluate_anchor_video import EvaluateAnchorVideo
 from .face_crop import FaceCrop
 from .face_sgdm_inpaint import FaceSGDMInpaint
 from .face_track_from_mesh import FaceTrackFromMesh
@@ -15,14 +16,16 @@ from .join_smplx_motions import JoinSMPLXMotions
 from .load_anchor_sgdm import LoadAnchorSGDM
 from .load_smplx_motion import LoadSMPLXMotion
 from .overlapped_temporal_sampler import OverlappedTemporalSampler
+from .prepare_anchor_dataset import PrepareAnchorDataset
 from .preview_smplx_motion import PreviewSMPLXMotion
 from .render_smplx_mesh import RenderSMPLXMesh
 from .retarget_smplx_motion import RetargetSMPLXMotion
 from .smplx_motion_from_pose import HOST_NODE, SMPLXMotionFromPose
+from .train_anchor_sgdm import TrainAnchorSGDM
 from .trim_smplx_motion import TrimSMPLXMotion
 from .window_plan import AnchorWindowPlan
 
-_host.register_model_folders()
+_folders.register_model_folders()
 
 
 class AnchorExtension(ComfyExtension):
@@ -47,5 +50,8 @@ class AnchorExtension(ComfyExtension):
             JoinSMPLXMotions,
             RetargetSMPLXMotion,
             PreviewSMPLXMotion,
+            PrepareAnchorDataset,
+            TrainAnchorSGDM,
+            EvaluateAnchorVideo,
             *native,
         ]

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from ..anchor_core.face.codec import LatentCodec
     from ..anchor_core.motion.motion import Motion
     from ..anchor_core.sgdm.network import SGDM
+    from ._loading import AnchorSource
 
 log = logging.getLogger("anchor")
 
@@ -28,7 +29,8 @@ class LoadedAnchor:
 
     patcher: the host's handle of the body network; dtype: in which type networks compute; vae: a VAE as
     ComfyUI knows it (anchor.vae is None); small_vae: whether it is small enough to draw previews; scaling:
-    shift and factor of its latents; face_patcher: the handle of the face network, None where there is none.
+    shift and factor of its latents; face_patcher: the handle of the face network, None where there is none;
+    source: the files it was read from.
     """
 
     anchor: Anchor
@@ -39,6 +41,7 @@ class LoadedAnchor:
     small_vae: bool
     scaling: tuple[float, float]
     face_patcher: Any = None
+    source: AnchorSource | None = None
 
     @property
     def card(self) -> AnchorCard:

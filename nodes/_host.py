@@ -1,17 +1,15 @@
-"""Everything that touches ComfyUI's internals: folders, memory, attention, progress, number types.
+"""Everything that touches ComfyUI's internals: memory, attention, progress, number types.
 
-The only file that imports `comfy`, `folder_paths` or `latent_preview`. Works on ComfyUI 0.3.64 and later.
+The only file that imports `comfy` or `latent_preview`. Works on ComfyUI 0.3.64 and later.
 """
 
 from __future__ import annotations
 
 import contextlib
 import copy
-import os
 import sys
 from collections.abc import Callable, Iterator
 from dataclasses import replace
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import comfy.cli_args
@@ -21,7 +19,6 @@ import comfy.model_patcher
 import comfy.ops
 import comfy.sd
 import comfy.utils
-import folder_paths
 import latent_preview
 import numpy as np
 import torch
@@ -29,7 +26,6 @@ from comfy.ldm.modules import attention as host_attention
 from torch import nn
 
 from ..anchor_core.errors import AnchorError
-from ..anchor_core.files import ASSETS
 from ..anchor_core.sampling.windows import plan_windows
 from ..anchor_core.sgdm.normalization import WindowGroupNorm
 from ._anchor import LoadedAnchor
@@ -37,21 +33,11 @@ from ._anchor import LoadedAnchor
 if TYPE_CHECKING:
     from ..anchor_core.anchor.file import Anchor
     from ..anchor_core.anchor.use import Stage
-    from ..anchor_core.body.model import BodyModel
     from ..anchor_core.progress import Progress
     from ..anchor_core.sampling.conditioning import Conditioning
     from ..anchor_core.sampling.sampler import SamplerSettings
     from ..anchor_core.sgdm.network import SGDM
 
-DEMO = "demo"
-DEMO_MOTION = "demo motion"
-_ASSETS = {DEMO: ASSETS / "demo_anchor.safetensors", DEMO_MOTION: ASSETS / "demo_motion.npz"}
-_ANCHORS, _BODIES = "anchors", "smplx"
-_OWN_FOLDERS = {_ANCHORS: {".safetensors"}, _BODIES: {".npz"}}
-VAE_FOLDERS = ("vae", "checkpoints")
-VISION_FOLDERS = ("clip_vision",)
-TEXT_FOLDERS = ("text_encoders", "checkpoints")
-_MOTION_SUFFIXES = {".npz", ".npy", ".pkl", ".pt", ".bvh", ".json"}
 PRECISIONS = {"fp32": torch.float32, "fp16": torch.float16, "bf16": torch.bfloat16}
 
 # Peak memory of one window, in units of (images x latent pixels x channels of the first level): counted on
@@ -60,163 +46,9 @@ _PEAK_PER_FEATURE = 40
 _SMALL_VAE = 8_000_000  # parameters; a larger one would slow sampling down if it drew the previews
 
 
-def register_model_folders() -> None:
-    """Our model folders under the host's, beside those that extra_model_paths.yaml may have named already."""
-    for name, suffixes in _OWN_FOLDERS.items():
-        folder_paths.add_model_folder_path(name, os.path.join(folder_paths.models_dir, name))
-        paths, known = folder_paths.folder_names_and_paths[name]
-        folder_paths.folder_names_and_paths[name] = (paths, set(known) | suffixes)
-
-
-def anchor_names() -> list[str]:
-    """The demo, then anchor files, then published folders."""
-    folders = _published_folders()
-    files = folder_paths.get_filename_list(_ANCHORS)
-    inside = {name for name in files for folder in folders if Path(name).is_relative_to(folder)}
-    return [DEMO, *(name for name in files if name not in inside), *folders]
-
-
-def anchor_path(name: str) -> Path:
-    """Where the anchor of this name lies."""
-    if name == DEMO:
-        return _shipped(name)
-    found = _published_folders().get(name) or folder_paths.get_full_path(_ANCHORS, name)
-    if found is None:
-        raise AnchorError(
-            f"there is no anchor '{name}' in models/{_ANCHORS}: put it there, or choose another one"
-        )
-    return Path(found)
-
-
-def _published_folders() -> dict[str, Path]:
-    """Folders in models/anchors, or one below, that hold networks in the published layout."""
-    found: dict[str, Path] = {}
-    for place in map(Path, folder_paths.get_folder_paths(_ANCHORS)):
-        for child in sorted((*place.glob("*"), *place.glob("*/*"))):
-            name = child.relative_to(place).as_posix()
-            # A person's folder holds body/unet; the folder of one stage holds unet itself.
-            own = any((child / stage / "unet").is_dir() for stage in ("", "body"))
-            if own and child.parent.relative_to(place).as_posix() not in found:
-                found.setdefault(name, child)
-    return found
-
-
-def motion_names() -> list[str]:
-    """The demo motion, then the motion files in the input folder, and the folders of SMPLer-X."""
-    return [DEMO_MOTION, *_motion_files()]
-
-
-def motion_path(name: str) -> Path:
-    """Where the motion of this name lies; only files that the list shows can be opened."""
-    if name == DEMO_MOTION:
-        return _shipped(name)
-    files = _motion_files()
-    if name not in files:
-        raise AnchorError(
-            f"there is no motion '{name}' in the input folder: put it there, or choose another one"
-        )
-    return files[name]
-
-
-def _motion_files() -> dict[str, Path]:
-    return _input_paths(lambda path: _is_motion_folder(path) or _has_suffix(path, _MOTION_SUFFIXES))
-
-
-def skeleton_names() -> list[str]:
-    """Files in the input folder that may map the joints of a BVH."""
-    return list(_input_paths(lambda path: _has_suffix(path, {".json"})))
-
-
-def skeleton_path(name: str) -> Path:
-    """Where the joint mapping of this name lies; only files that the list shows can be opened."""
-    files = _input_paths(lambda path: _has_suffix(path, {".json"}))
-    if name not in files:
-        raise AnchorError(f"there is no file '{name}' in the input folder: put it there, or choose automatic")
-    return files[name]
-
-
-def _input_paths(wanted: Callable[[Path], bool]) -> dict[str, Path]:
-    root = Path(folder_paths.get_input_directory())
-    found = (path for pattern in ("*", "*/*") for path in root.glob(pattern))
-    return {path.relative_to(root).as_posix(): path for path in sorted(found) if wanted(path)}
-
-
-def _has_suffix(path: Path, suffixes: set[str]) -> bool:
-    return path.suffix.lower() in suffixes and path.is_file()
-
-
-def _is_motion_folder(path: Path) -> bool:
-    """Whether this is what SMPLer-X leaves: one file for each frame and person in the folder smplx."""
-    return (path / "smplx").is_dir()
-
-
-def temp_video(prefix: str) -> tuple[Path, tuple[str, str]]:
-    """A new file in the host's temp folder, and its name and subfolder as the front end asks for them."""
-    folder, name, counter, subfolder, _ = folder_paths.get_save_image_path(
-        prefix, folder_paths.get_temp_directory()
-    )
-    file = f"{name}_{counter:05}_.mp4"
-    return Path(folder) / file, (file, subfolder)
-
-
-def video_ui(saved: tuple[str, str]) -> dict[str, Any]:
-    """What a node hands to the front end to play a file of the temp folder."""
-    name, subfolder = saved
-    return {"images": [{"filename": name, "subfolder": subfolder, "type": "temp"}], "animated": (True,)}
-
-
 def has_node(node_id: str) -> bool:
     """Whether this host has a node; its own nodes are there before ours are asked for."""
     return node_id in getattr(sys.modules.get("nodes"), "NODE_CLASS_MAPPINGS", {})
-
-
-def _shipped(name: str) -> Path:
-    path = _ASSETS[name]
-    if not path.is_file():
-        raise AnchorError(f"{path.name} is missing from the pack: install the pack again")
-    return path
-
-
-def model_names(folders: tuple[str, ...]) -> list[str]:
-    """Files in several of the host's model folders, each name once."""
-    return list(dict.fromkeys(name for folder in folders for name in folder_paths.get_filename_list(folder)))
-
-
-def model_path(folders: tuple[str, ...], name: str) -> Path:
-    """Where the first file of this name lies."""
-    for folder in folders:
-        found = folder_paths.get_full_path(folder, name)
-        if found is not None:
-            return Path(found)
-    raise AnchorError(
-        f"there is no file '{name}' in models/{folders[0]}: put it there, or choose another one"
-    )
-
-
-def model_folders(folders: tuple[str, ...]) -> list[str]:
-    """All places that the host looks at for these kinds of models."""
-    return [path for folder in folders for path in folder_paths.get_folder_paths(folder)]
-
-
-def body_names() -> list[str]:
-    """The stand-in, the automatic choice, then the files in models/smplx."""
-    from ..anchor_core.body.find import AUTO, STANDIN
-
-    return [STANDIN, AUTO, *folder_paths.get_filename_list(_BODIES)]
-
-
-def load_body(name: str, gender: str) -> BodyModel:
-    """The body of this name."""
-    from ..anchor_core.body.find import body_for
-
-    files = {file: model_path((_BODIES,), file) for file in folder_paths.get_filename_list(_BODIES)}
-    return body_for(name, files, gender)
-
-
-def file_stamp(path: Path) -> str:
-    """Changes when the file, or a file in the folder, changes."""
-    files = sorted(p for p in path.rglob("*") if p.is_file()) if path.is_dir() else [path]
-    return ";".join(f"{p}:{p.stat().st_mtime_ns}:{p.stat().st_size}" for p in files)
 
 
 def to_host(tensor: torch.Tensor) -> torch.Tensor:
@@ -347,6 +179,27 @@ def _window_numbers(network: SGDM, settings: SamplerSettings, conditioning: Cond
 
 
 @contextlib.contextmanager
+def training_device() -> Iterator[torch.device]:
+    """The device, with all models of the host off it; inside of the block gradients can be computed.
+
+    The host runs nodes in inference mode, whose tensors no training can use: load networks in the block.
+    """
+    mm.unload_all_models()
+    mm.soft_empty_cache()
+    try:
+        with torch.inference_mode(False), torch.enable_grad():
+            yield mm.get_torch_device()
+    finally:
+        mm.soft_empty_cache()
+
+
+def device_gb() -> float:
+    """Memory of the host's device in 10^9 bytes; 0 on a CPU."""
+    device = mm.get_torch_device()
+    return 0.0 if mm.is_device_cpu(device) else mm.get_total_memory(device) / 1e9
+
+
+@contextlib.contextmanager
 def tower_on_device(anchor: Anchor) -> Iterator[torch.device]:
     """The device for the vision tower, with room on it; afterwards the tower is back on the CPU.
 
@@ -422,6 +275,8 @@ class FrameProgress:
         self._bar = comfy.utils.ProgressBar(total)
 
     def __call__(self, done: int, total: int, preview: Any = None) -> None:
+        # The bar looks too, but newer hosts leave out steps that move it by less than half a percent.
+        mm.throw_exception_if_processing_interrupted()
         self._bar.update_absolute(done, total, None if preview is None else _as_preview(preview))
 
 

@@ -9,17 +9,21 @@ import torch
 from comfy_api.latest import io
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from ..anchor_core.body.model import BodyModel
     from ..anchor_core.motion.motion import Motion
 
 AnchorSocket = io.Custom("ANCHOR_SGDM")
-"""`_host.LoadedAnchor`: a person's networks, in the care of ComfyUI's model management."""
+"""`_anchor.LoadedAnchor`: a person's networks, in the care of ComfyUI's model management."""
 MotionSocket = io.Custom("SMPLX_MOTION")
 """`anchor_core.motion.Motion`."""
 LandmarksSocket = io.Custom("SMPLX_LANDMARKS")
 """`Landmarks`."""
 FaceTrackSocket = io.Custom("ANCHOR_FACE_TRACK")
 """`anchor_core.face.track.FaceTrack`."""
+DatasetSocket = io.Custom("ANCHOR_DATASET")
+"""`AnchorDataset`."""
 
 CATEGORY = "Anchor Avatar Studio"
 
@@ -38,6 +42,19 @@ class Landmarks:
     size: tuple[int, int]
     motion: Motion
     body: BodyModel
+
+
+@dataclass(frozen=True)
+class AnchorDataset:
+    """A folder that `prepare` has written, and what its person agreed to, for the card of the anchor.
+
+    hash: of lists and pictures, so that another dataset of this name is another value.
+    """
+
+    folder: Path
+    name: str
+    consent: str
+    hash: str
 
 
 def schema(**given: Any) -> io.Schema:

@@ -8,7 +8,7 @@ from comfy_api.latest import io
 
 from ..anchor_core.motion.formats.parts import ANGLES, ReadOptions
 from ..anchor_core.motion.motion import HANDS, WORLDS
-from . import _host
+from . import _folders
 from ._motion import (
     AS_THE_FILE_SAYS,
     MAX_FRAME,
@@ -65,7 +65,7 @@ class LoadSMPLXMotion(io.ComfyNode):
     @classmethod
     def fingerprint_inputs(cls, motion: str, **_others: Any) -> str:
         """Load again when the file has changed."""
-        return _host.file_stamp(_host.motion_path(motion))
+        return _folders.file_stamp(_folders.motion_path(motion))
 
     @classmethod
     def execute(
@@ -82,7 +82,7 @@ class LoadSMPLXMotion(io.ComfyNode):
         from ..anchor_core.motion.describe import describe_motion
         from ..anchor_core.motion.read import read_motion
 
-        whole = read_motion(_host.motion_path(motion), _options(sample, **widgets))
+        whole = read_motion(_folders.motion_path(motion), _options(sample, **widgets))
         if start_frame >= len(whole):
             raise AnchorError(
                 f"start_frame is {start_frame} and {motion} has {len(whole)} frames: "
@@ -109,7 +109,7 @@ def _options(
         sample=sample or None,
         fps=fps or None,
         person=person.strip() or None,
-        skeleton=None if skeleton == _AUTOMATIC else _host.skeleton_path(skeleton),
+        skeleton=None if skeleton == _AUTOMATIC else _folders.skeleton_path(skeleton),
         max_gap_s=max_gap_s,
         **{name: None if word == AS_THE_FILE_SAYS else word for name, word in said.items()},
     )
@@ -119,8 +119,8 @@ def _part_inputs() -> list[io.Input]:
     return [
         io.Combo.Input(
             "motion",
-            options=_host.motion_names(),
-            default=_host.DEMO_MOTION,
+            options=_folders.motion_names(),
+            default=_folders.DEMO_MOTION,
             tooltip="A motion file in ComfyUI's input folder (or one folder below), or a folder of SMPLer-X "
             "there. Files are read as data: no code in them is run.",
         ),
@@ -174,7 +174,7 @@ def _unsaid_inputs() -> list[io.Input]:
         advanced(
             io.Combo.Input(
                 "skeleton",
-                options=[_AUTOMATIC, *_host.skeleton_names()],
+                options=[_AUTOMATIC, *_folders.skeleton_names()],
                 default=_AUTOMATIC,
                 optional=True,
                 tooltip="For a BVH whose joints have names of their own: a .json in the input folder that "

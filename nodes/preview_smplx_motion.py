@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import torch
 from comfy_api.latest import io
 
-from . import _host
+from . import _folders, _host
 from ._anchor import LoadedAnchor
 from ._motion import motion_input
 from ._types import AnchorSocket, advanced, schema
@@ -68,7 +68,7 @@ class PreviewSMPLXMotion(io.ComfyNode):
                 ),
                 advanced(
                     io.Combo.Input(
-                        "body", options=_host.body_names(), tooltip="What moves; as in Render SMPL-X Mesh."
+                        "body", options=_folders.body_names(), tooltip="What moves; as in Render SMPL-X Mesh."
                     )
                 ),
             ],
@@ -97,15 +97,15 @@ class PreviewSMPLXMotion(io.ComfyNode):
         from ..anchor_core.render.preview import footage_of, write_preview
 
         shown = motion if anchor is None else anchor.stage(motion)
-        path, saved = _host.temp_video("anchor_preview")
+        path, saved = _folders.temp_video("anchor_preview")
         write_preview(
             path,
             shown,
-            _host.load_body(body, motion.gender),
+            _folders.load_body(body, motion.gender),
             size=size,
             stride=every or None,
             background=None if images is None else footage_of(images, images_fps or motion.fps),
             progress=_host.FrameProgress(len(motion)),
         )
         timeline = torch.from_numpy(draw_timeline(shown))[None].float() / 255
-        return io.NodeOutput(_host.to_host(timeline), ui=_host.video_ui(saved))
+        return io.NodeOutput(_host.to_host(timeline), ui=_folders.video_ui(saved))

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import torch
 from comfy_api.latest import io
 
-from . import _host
+from . import _folders, _host
 from ._anchor import LoadedAnchor
 from ._motion import audio_of, audio_output
 from ._types import AnchorSocket, Landmarks, LandmarksSocket, MotionSocket, advanced, schema
@@ -43,7 +43,7 @@ class RenderSMPLXMesh(io.ComfyNode):
                 _side_input("height"),
                 io.Combo.Input(
                     "body",
-                    options=_host.body_names(),
+                    options=_folders.body_names(),
                     tooltip="stand-in: a free body that ships with the pack (the demo was trained on it). "
                     "auto: the SMPL-X file in models/smplx that fits the motion's gender. Or one .npz in "
                     "models/smplx.",
@@ -110,7 +110,7 @@ class RenderSMPLXMesh(io.ComfyNode):
 
         staged = _staged(motion, anchor if retarget else None)
         size = _size(width, height, anchor)
-        figure = _host.load_body(body, motion.gender)
+        figure = _folders.load_body(body, motion.gender)
         if anchor is not None:
             anchor.warn_of_ranges(staged, figure)
         progress = _host.FrameProgress(len(motion))

@@ -8,7 +8,7 @@ import torch
 from comfy_api.latest import io
 
 from ..anchor_core.motion.place import ROOTS
-from . import _host
+from . import _folders, _host
 from ._anchor import LoadedAnchor
 from ._motion import motion_input, motion_output
 from ._types import AnchorSocket, advanced, schema
@@ -55,7 +55,7 @@ class RetargetSMPLXMotion(io.ComfyNode):
                 advanced(
                     io.Combo.Input(
                         "body",
-                        options=_host.body_names(),
+                        options=_folders.body_names(),
                         tooltip="The body that the report measures with; the one of Render SMPL-X Mesh.",
                     )
                 ),
@@ -82,6 +82,6 @@ class RetargetSMPLXMotion(io.ComfyNode):
         from ..anchor_core.motion.range_report import compare_ranges
 
         staged = anchor.stage(motion, root=root, lower_body=lower_body, enabled=retarget)
-        report = compare_ranges(staged, anchor.card.ranges, _host.load_body(body, motion.gender))
+        report = compare_ranges(staged, anchor.card.ranges, _folders.load_body(body, motion.gender))
         picture = torch.from_numpy(draw_report(report))[None].float() / 255
         return io.NodeOutput(staged, "\n".join(report.sentences()), _host.to_host(picture))

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from ..training.job import TrainingJob
     from ..training.report import StepReport
 
-PRESETS = ("published", "40gb", "24gb", "16gb", "12gb")
+PRESETS = ("published", "40gb", "24gb", "16gb", "12gb", "demo")
 """Of `training.presets`, which is not imported for --help."""
 EPILOG = """\
 The same command goes on where a training was stopped. Several GPUs or machines:
@@ -43,7 +43,7 @@ def add_commands(commands: Any) -> None:
         help="instead of what the file says, as --set train.steps=300 (may be repeated)",
     )
     train.add_argument(
-        "--dry-run", action="store_true", help="check everything, say what memory it takes, and stop"
+        "--dry-run", action="store_true", help="check settings and data, say what memory it takes, and stop"
     )
     train.add_argument(
         "--write-config", type=Path, metavar="FILE", help="write a commented configuration and stop"

@@ -75,9 +75,10 @@ def main() -> None:
     host = import_pack()
     from anchor_pack.anchor_core.anchor.file import load_anchor
     from anchor_pack.anchor_core.demo.networks import new_face_sgdm
+    from anchor_pack.anchor_core.files import ASSETS
 
     def loaded() -> Any:
-        anchor = replace(load_anchor(host.anchor_path(host.DEMO)), face=new_face_sgdm(1).eval())
+        anchor = replace(load_anchor(ASSETS / "demo_anchor.safetensors"), face=new_face_sgdm(1).eval())
         for network in (anchor.body, anchor.face, anchor.vae):
             network.to(torch.bfloat16).float()
         return anchor

@@ -33,6 +33,7 @@ _OFFLINE = ("net::ERR", "Failed to load resource", "Content Security Policy")
 SPEECH, MOCAP, DRIVING = (
     ROOT / "workflows" / f"{name}_to_anchor.json" for name in ("speech", "mocap", "driving_video")
 )
+TRAIN = ROOT / "workflows" / "train_anchor.json"
 _OVERLAPS = """() => {
   const title = 30;
   const boxes = app.graph.nodes.map(n => (
@@ -110,8 +111,8 @@ def _photograph(page: Any, host: HostServer, workflow: Path) -> Path:
 
 @pytest.mark.parametrize(
     ("workflow", "count"),
-    [(WORKFLOW, 12), (FACE_WORKFLOW, 15), (SPEECH, 17), (MOCAP, 18), (DRIVING, 17)],
-    ids=["body", "face", "speech", "mocap", "driving"],
+    [(WORKFLOW, 12), (FACE_WORKFLOW, 15), (SPEECH, 17), (MOCAP, 18), (DRIVING, 17), (TRAIN, 21)],
+    ids=["body", "face", "speech", "mocap", "driving", "train"],
 )
 def test_a_workflow_opens_without_a_complaint(
     page: Any, host: HostServer, workflow: Path, count: int

@@ -29,6 +29,9 @@ NODES = {
     "JoinSMPLXMotions",
     "RetargetSMPLXMotion",
     "PreviewSMPLXMotion",
+    "PrepareAnchorDataset",
+    "TrainAnchorSGDM",
+    "EvaluateAnchorVideo",
 }
 NATIVE = {"SMPLXMotionFromPose"}
 """Nodes that are there where the host has what they read."""
@@ -38,6 +41,7 @@ TEMPLATES = [
     "driving_video_to_anchor",
     "mocap_to_anchor",
     "speech_to_anchor",
+    "train_anchor",
 ]
 
 

@@ -44,6 +44,24 @@ def socket(kind: str) -> Any:
     return SimpleNamespace(Input=record, Output=record, io_type=kind)
 
 
+def multi_type(name: str, types: list[Any], **given: Any) -> _Record:
+    """An input that takes several types of sockets."""
+    return _Record(",".join(kind.io_type for kind in types), name, **given)
+
+
+class VideoFromFile:
+    """A VIDEO that lies on the disk; window: start and length in seconds of the part that it shows."""
+
+    def __init__(self, path: Path, window: tuple[float, float] = (0, 0)) -> None:
+        self._path, self._window = path, window
+
+    def get_stream_source(self) -> str:
+        return str(self._path)
+
+    def get_active_trim_window(self) -> tuple[float, float]:
+        return self._window
+
+
 class FolderPaths(ModuleType):
     """The calls of folder_paths that we use, over one base directory."""
 
@@ -53,7 +71,7 @@ class FolderPaths(ModuleType):
         self.folder_names_and_paths: dict[str, tuple[list[str], set[str]]] = {}
         for name in ("vae", "checkpoints", "clip_vision", "text_encoders"):
             self.folder_names_and_paths[name] = ([str(base / "models" / name)], {".safetensors"})
-        self._input, self._temp = base / "input", base / "temp"
+        self._input, self._temp, self._output = base / "input", base / "temp", base / "output"
 
     def add_model_folder_path(self, name: str, path: str) -> None:
         paths, _ = self.folder_names_and_paths.setdefault(name, ([], set()))
@@ -78,13 +96,16 @@ class FolderPaths(ModuleType):
     def get_temp_directory(self) -> str:
         return str(self._temp)
 
+    def get_output_directory(self) -> str:
+        return str(self._output)
+
     def get_save_image_path(self, prefix: str, folder: str) -> tuple[str, str, int, str, str]:
         return folder, prefix, 1, "", prefix
 
 
 def import_pack(base: Path) -> Any:
     """The pack's `nodes` package, imported as ComfyUI imports it: by path, under a name of its own."""
-    io = SimpleNamespace(Schema=Schema, Custom=socket, ComfyNode=object, NodeOutput=lambda *out: out)
+    io = SimpleNamespace(Schema=Schema, Custom=socket, ComfyNode=object, NodeOutput=lambda *out, **_ui: out)
     kinds = (
         "Int",
         "Float",
@@ -98,12 +119,15 @@ def import_pack(base: Path) -> Any:
         "Vae",
         "ClipVision",
         "Audio",
+        "Video",
     )
     for kind in kinds:
         setattr(io, kind, socket(kind.upper()))
+    io.MultiType = SimpleNamespace(Input=multi_type)
     io.Input = _Record
     latest = ModuleType("comfy_api.latest")
-    latest.__dict__.update(io=io, ComfyExtension=object)
+    impl = SimpleNamespace(VideoFromFile=VideoFromFile)
+    latest.__dict__.update(io=io, ComfyExtension=object, InputImpl=impl)
     comfy = MagicMock()
     comfy.sd.VAE = type("VAE", (), {})
     modules = {"comfy_api": ModuleType("comfy_api"), "comfy_api.latest": latest, "comfy": comfy}

@@ -123,39 +123,39 @@ def test_one_side_alone_is_refused(nodes: Any, error: type[Exception], anchor: A
 def test_only_motions_in_the_input_folder_can_be_opened(
     nodes: Any, error: type[Exception], base: Path
 ) -> None:
-    host = _module("_host")
+    folders = _module("_folders")
     (base / "secret.npy").write_bytes(b"x")
     (base / "input" / "talks").mkdir()
     for name in ("b.npy", "talks/a.pkl", "picture.png"):
         (base / "input" / name).write_bytes(b"x")
-    assert host.motion_names() == ["demo motion", "b.npy", "talks/a.pkl"]
-    assert host.motion_path("talks/a.pkl") == base / "input" / "talks" / "a.pkl"
+    assert folders.motion_names() == ["demo motion", "b.npy", "talks/a.pkl"]
+    assert folders.motion_path("talks/a.pkl") == base / "input" / "talks" / "a.pkl"
     for name in ("../secret.npy", str(base / "secret.npy"), "picture.png"):
         with pytest.raises(error, match="there is no motion"):
-            host.motion_path(name)
+            folders.motion_path(name)
 
 
 def test_anchors_are_the_demo_files_and_published_folders(
     nodes: Any, error: type[Exception], base: Path
 ) -> None:
-    host = _module("_host")
+    folders = _module("_folders")
     anchors = base / "models" / "anchors"
     (anchors / "eva" / "body" / "unet").mkdir(parents=True)
     (anchors / "eva" / "body" / "unet" / "weights.safetensors").write_bytes(b"x")
     (anchors / "zoe.safetensors").write_bytes(b"x")
     (anchors / "team" / "kim" / "unet").mkdir(parents=True)
-    assert host.anchor_names() == ["demo", "zoe.safetensors", "eva", "team/kim"]
-    assert host.anchor_path("team/kim") == anchors / "team" / "kim"
-    assert host.anchor_path("eva") == anchors / "eva"
-    assert host.anchor_path("zoe.safetensors") == anchors / "zoe.safetensors"
+    assert folders.anchor_names() == ["demo", "zoe.safetensors", "eva", "team/kim"]
+    assert folders.anchor_path("team/kim") == anchors / "team" / "kim"
+    assert folders.anchor_path("eva") == anchors / "eva"
+    assert folders.anchor_path("zoe.safetensors") == anchors / "zoe.safetensors"
     with pytest.raises(error, match=r"there is no anchor '\.\./x'"):
-        host.anchor_path("../x")
+        folders.anchor_path("../x")
 
 
 def test_our_folders_keep_what_the_user_has_configured(nodes: Any, base: Path) -> None:
     folders = sys.modules["folder_paths"]
     folders.folder_names_and_paths["anchors"][0].append(str(base / "elsewhere"))
-    _module("_host").register_model_folders()
+    _module("_folders").register_model_folders()
     paths, suffixes = folders.folder_names_and_paths["anchors"]
     assert paths == [str(base / "models" / "anchors"), str(base / "elsewhere")]
     assert suffixes == {".safetensors"}

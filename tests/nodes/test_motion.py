@@ -87,9 +87,9 @@ def test_what_a_file_does_not_say_is_asked_for_as_the_library_knows_it(nodes: An
 def test_a_folder_of_smplerx_and_a_bvh_are_offered(nodes: Any, base: Any) -> None:
     (base / "input" / "walk" / "smplx").mkdir(parents=True)
     (base / "input" / "walk.bvh").write_text("HIERARCHY")
-    host = _module("_host")
-    assert {"walk", "walk.bvh"} <= set(host.motion_names())
-    assert host.motion_path("walk").is_dir()
+    folders = _module("_folders")
+    assert {"walk", "walk.bvh"} <= set(folders.motion_names())
+    assert folders.motion_path("walk").is_dir()
 
 
 def test_poses_of_the_host_need_a_rate(nodes: Any, error: type[Exception]) -> None:

@@ -27,6 +27,9 @@ IDS = [
     "JoinSMPLXMotions",
     "RetargetSMPLXMotion",
     "PreviewSMPLXMotion",
+    "PrepareAnchorDataset",
+    "TrainAnchorSGDM",
+    "EvaluateAnchorVideo",
     "SMPLXMotionFromPose",
 ]
 WIDGETS = {"INT", "FLOAT", "BOOLEAN", "COMBO", "STRING"}
@@ -57,6 +60,20 @@ SAVED: dict[str, tuple[str, str]] = {
     "JoinSMPLXMotions": ("motion_a motion_b blend_s motion_c motion_d", "motion frames"),
     "RetargetSMPLXMotion": ("motion anchor retarget root lower_body body", "motion report picture"),
     "PreviewSMPLXMotion": ("motion anchor images images_fps size every body", "timeline"),
+    "PrepareAnchorDataset": (
+        "video motion name consent matte size head_size held_out perturbed body background trim "
+        "accept_misfit seed",
+        "dataset alignment held_out_motion report",
+    ),
+    "TrainAnchorSGDM": (
+        "dataset start anchor name stage preset steps sample_every seed learning_rate batch_size precision "
+        "lora_rank perturbation guidance_dropout min_snr_gamma licence",
+        "anchor vae picture",
+    ),
+    "EvaluateAnchorVideo": (
+        "images truth dataset anchor motion body fps window_size overlap save_as",
+        "table picture",
+    ),
     "SMPLXMotionFromPose": ("mhr_pose_data fps person face_landmarks audio max_gap_s", "motion audio"),
 }
 """Inputs and outputs that workflows of earlier versions hold, in their order."""
