@@ -116,7 +116,9 @@ def _compared(args: argparse.Namespace, card: AnchorCard | None) -> tuple[Clip, 
             raise AnchorError("--motion and --truth-start belong to --truth: a data set knows its own motion")
         held_out = held_out_truth(args.dataset, body_from(args, "neutral"), args.clip)
         return held_out.end_of(result), held_out.truth, held_out.guide
-    truth = open_clip(args.truth, args.truth_start)
+    if args.clip is not None:
+        raise AnchorError(f"--clip {args.clip} names a clip of a data set: give --dataset instead of --truth")
+    truth = open_clip(args.truth, args.truth_start, like=result)
     if args.motion is None:
         return result, truth, None
     motion = motion_from(args)

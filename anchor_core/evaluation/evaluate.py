@@ -13,7 +13,7 @@ from ..errors import AnchorError
 from ..progress import StepFactory, silent_step
 from .examples import ExampleKeeper
 from .face_steadiness import FaceMeter
-from .frames import Clip, open_clip, pairs
+from .frames import Clip, open_clip, pairs, shared_length
 from .frechet import FidMeter, FvdMeter
 from .guide import Guide, Hint, check_guide, hints
 from .landmarks import LandmarkMeter, load_dwpose
@@ -21,6 +21,9 @@ from .meter import Meter, Pair
 from .perceptual import LpipsMeter, PictureMeter
 from .report import Curve, Evaluation, Measurement
 from .steadiness import TimeMeter, Windows
+
+_SAME_RATE = 1.01
+"""29.97 and 30 frames per second are one rate."""
 
 
 @dataclass(frozen=True)
@@ -69,7 +72,8 @@ def evaluate_videos(
 
     Raises AnchorError where they do not fit each other, before the work where their headers tell.
     """
-    return evaluate_clips(open_clip(result), open_clip(truth), options, step, guide=guide)
+    clip = open_clip(result)
+    return evaluate_clips(clip, open_clip(truth, like=clip), options, step, guide=guide)
 
 
 def evaluate_clips(
@@ -82,10 +86,10 @@ def evaluate_clips(
 ) -> Evaluation:
     """The same of clips that are open. Memory does not grow with their length."""
     options, step = options or EvaluateOptions(), step or silent_step
-    n_frames = _expected(result, truth, options.trim)
-    check_guide(guide, n_frames)
-    fps = options.fps or result.fps or truth.fps
-    picture, meters = _meters(options, fps)
+    n_frames = shared_length(result, truth, options.trim)
+    check_guide(guide, n_frames, options.trim)
+    fps = options.fps or _shared_rate(result, truth)
+    picture, meters = _meters(options, fps, result)
     keeper = ExampleKeeper(options.examples)
     count, size = 0, (0, 0)
     with step("measuring", " frames") as bar:
@@ -95,19 +99,23 @@ def evaluate_clips(
             keeper.add(pair, picture.last_psnr())
             count, size = pair.index + 1, (pair.result.shape[1], pair.result.shape[0])
             bar(count, max(n_frames, count), pair.result_bytes)
-    check_guide(guide, count)
+    check_guide(guide, count, options.trim)
     facts = {"result": result.name, "truth": truth.name, "frames": count, "size": list(size), "fps": fps}
-    return Evaluation(_measured(meters), _curves(meters), facts, keeper.chosen(count))
+    return Evaluation(_measured(meters), _curves(meters), facts, keeper.chosen())
 
 
-def _expected(result: Clip, truth: Clip, trim: bool) -> int:
-    """The number of frames that the headers promise, 0 where one says nothing."""
-    if not result.n_frames or not truth.n_frames:
-        return result.n_frames or truth.n_frames if not trim else 0
-    return min(result.n_frames, truth.n_frames) if trim else result.n_frames
+def _shared_rate(result: Clip, truth: Clip) -> float:
+    """Frames per second of both, 0 where neither tells. Raises AnchorError where they differ."""
+    rates = [clip.fps for clip in (result, truth) if clip.fps]
+    if rates and max(rates) > _SAME_RATE * min(rates):
+        raise AnchorError(
+            f"the result {result.name} has {result.fps:g} frames per second and the truth {truth.name} has"
+            f" {truth.fps:g}: bring both to one rate, or give --fps where frame belongs to frame"
+        )
+    return rates[0] if rates else 0.0
 
 
-def _meters(options: EvaluateOptions, fps: float) -> tuple[PictureMeter, list[Meter]]:
+def _meters(options: EvaluateOptions, fps: float, result: Clip) -> tuple[PictureMeter, list[Meter]]:
     """All meters in the order of the table; their networks are loaded here, before the first frame."""
     weights, device = options.weights, options.device
     detector, note = None, ""
@@ -120,7 +128,7 @@ def _meters(options: EvaluateOptions, fps: float) -> tuple[PictureMeter, list[Me
         FidMeter(weights.inception, device),
         FvdMeter(weights.i3d, device),
         LandmarkMeter(detector, note),
-        TimeMeter(options.windows, fps),
+        TimeMeter(options.windows, fps, result.skipped, result.n_frames),
         FaceMeter(),
     ]
     return picture, meters

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import heapq
+import math
 
 from ..video.sheet import choose_frames
 from .meter import Pair
@@ -21,7 +21,7 @@ class ExampleKeeper:
         self._n_worst = n_frames - self._n_even
         self._stride = 1
         self._even: list[Example] = []
-        self._worst: list[tuple[float, int, Example]] = []  # a heap, the best of the worst on top
+        self._worst: list[Example] = []  # the worst first
 
     def add(self, pair: Pair, psnr: float) -> None:
         """Look at one frame."""
@@ -30,32 +30,27 @@ class ExampleKeeper:
             if len(self._even) > 4 * self._n_even:
                 self._even = self._even[::2]
                 self._stride *= 2
-        if self._n_worst:
+        if math.isfinite(psnr):  # of equal frames none is worse
             self._add_worst(pair, psnr)
 
     def _add_worst(self, pair: Pair, psnr: float) -> None:
         """Of frames that follow each other only the worst is kept."""
-        near = [entry for entry in self._worst if pair.index - entry[1] < self._gap]
-        if near and -psnr <= max(entry[0] for entry in near):
-            return
-        if len(self._worst) - len(near) >= self._n_worst and -psnr <= self._worst[0][0]:
-            return
-        kept = [entry for entry in self._worst if entry not in near]
-        self._worst = [*kept, (-psnr, pair.index, _example(pair, psnr, worst=True))]
-        heapq.heapify(self._worst)
-        while len(self._worst) > self._n_worst:
-            heapq.heappop(self._worst)
+        near = [one for one in self._worst if pair.index - one.index < self._gap]
+        others = [one for one in self._worst if one not in near]
+        beaten = [one for one in others if one.psnr <= psnr]
+        if len(beaten) < self._n_worst and all(psnr < one.psnr for one in near):
+            found = [*others, _example(pair, psnr, worst=True)]
+            self._worst = sorted(found, key=lambda one: one.psnr)[: self._n_worst]
 
     @property
     def _gap(self) -> int:
         return max(2, 2 * self._stride)
 
-    def chosen(self, n_frames: int) -> tuple[Example, ...]:
+    def chosen(self) -> tuple[Example, ...]:
         """The kept frames, in order of time; a frame that is both is told as one of the worst."""
-        worst = {entry[1]: entry[2] for entry in self._worst}
         even = [self._even[i] for i in choose_frames(len(self._even), self._n_even)] if self._even else []
-        found = {**{example.index: example for example in even}, **worst}
-        return tuple(found[index] for index in sorted(found) if index < n_frames)
+        found = {example.index: example for example in (*even, *self._worst)}
+        return tuple(found[index] for index in sorted(found))
 
 
 def _example(pair: Pair, psnr: float, worst: bool) -> Example:

@@ -31,10 +31,12 @@ class FaceMeter:
 
     def __init__(self) -> None:
         self._shifts: list[tuple[float, float]] = []  # pixels of the frame; nan where there is no face
+        self._shown = 0  # frames whose mesh shows the face
 
     def add(self, pair: Pair) -> None:
         """Look at one frame."""
         face = pair.hint.face
+        self._shown += face is not None
         self._shifts.append((math.nan, math.nan) if face is None else _shift_in_frame(pair, face))
 
     def measurements(self) -> list[Measurement]:
@@ -44,14 +46,18 @@ class FaceMeter:
         steps = np.diff(shifts, axis=0)
         steps = steps[np.isfinite(steps[:, 0])]
         if not len(steps):
-            why = "nothing tells where the face is (--motion or --dataset)"
-            if known.any():
-                why = "no two neighbouring frames show the face"
-            return left_out(why, "face_jitter", "face_offset")
-        note = f"{int(known.sum())} of {len(shifts)} frames show the face"
+            return left_out(self._why(bool(known.any())), "face_jitter", "face_offset")
+        note = f"found in {int(known.sum())} of {self._shown} frames that show it"
         jitter = float(np.sqrt((steps**2).sum(1).mean()))
         offset = float(np.linalg.norm(shifts[known], axis=1).mean())
         return [Measurement("face_jitter", jitter, note), Measurement("face_offset", offset, note)]
+
+    def _why(self, found: bool) -> str:
+        if not self._shown:
+            return "no mesh shows where the face is (--motion or --dataset)"
+        if not found:
+            return "the result does not show the true face"
+        return "no two neighbouring frames show the face"
 
     def curves(self) -> dict[str, Curve]:
         """The shift of the face in each frame."""
@@ -121,7 +127,7 @@ def _moved(picture: Tensor, shift: np.ndarray) -> Tensor:
         t = whole - along
         places = torch.arange(picture.shape[dim]) - whole
         taps = (
-            (-t**3 + 2 * t**2 - t) / 2,
+            (-(t**3) + 2 * t**2 - t) / 2,
             (3 * t**3 - 5 * t**2 + 2) / 2,
             (-3 * t**3 + 4 * t**2 + t) / 2,
             (t**3 - t**2) / 2,

@@ -11,43 +11,46 @@ from pathlib import Path
 import numpy as np
 import torch
 
+from ..dataset.footage import open_footage
 from ..errors import AnchorError
-from ..video.read import read_frames, read_info, read_picture
+from ..video.read import read_info, read_picture
 
-PICTURES = (".png", ".jpg", ".jpeg", ".webp", ".bmp")
 _SAME_SHAPE = 0.015
 """Sides may be rounded to even numbers or multiples of 8: so much may their ratio differ."""
 
 
 @dataclass(frozen=True)
 class Clip:
-    """Frames that can be read again. fps: 0 where it is not known; n_frames: 0 where a video does not say.
+    """Frames that can be read again. fps: 0 where it is not known; n_frames: 0 where nothing tells.
 
-    read: a new run through all frames, (H, W, 3) uint8 sRGB each.
+    read: a new run through all frames, (H, W, 3) uint8 sRGB each. skipped: frames before the first, that were
+    made together with these.
     """
 
     name: str
     fps: float
     n_frames: int
     read: Callable[[], Iterator[np.ndarray]]
+    skipped: int = 0
 
 
-def open_clip(path: str | os.PathLike[str], start: int = 0) -> Clip:
-    """A video file, or a folder of pictures in the order of their names, from frame `start` on.
+def open_clip(path: str | os.PathLike[str], start: int = 0, like: Clip | None = None) -> Clip:
+    """A video file, or a folder of pictures in the order of their numbers, from frame `start` on.
 
-    Raises AnchorError where there is neither, or where it ends before `start`.
+    like: the clip that it is compared with; a video of variable rate is read at its rate. Raises AnchorError
+    where there is neither, or where it ends before `start`.
     """
     path = Path(path)
-    if path.is_dir():
-        files = sorted(file for file in path.iterdir() if file.suffix.lower() in PICTURES)
-        if not files:
-            raise AnchorError(f"{path} holds no pictures ({', '.join(PICTURES)}): choose a folder of frames.")
-        _check_start(path, start, len(files))
-        return picture_clip(files[start:], str(path))
-    info = read_info(path)
-    if info.n_frames:
-        _check_start(path, start, info.n_frames)
-    return Clip(str(path), info.fps, max(0, info.n_frames - start), lambda: read_frames(path, start))
+    fps, n_frames = (like.fps, like.n_frames) if like else (0.0, 0)
+    if path.is_file():
+        fps = fps or read_info(path).fps
+    footage = open_footage(path, fps, n_frames)
+    held = footage.n_frames
+    if not 0 <= start < held:
+        raise AnchorError(
+            f"the first frame is to be {start} and {path.name} has {held} frames: choose a smaller one"
+        )
+    return Clip(str(path), footage.fps, held - start, lambda: footage.frames(start), start)
 
 
 def picture_clip(files: Sequence[Path], name: str, fps: float = 0.0) -> Clip:
@@ -69,14 +72,25 @@ def tensor_clip(frames: torch.Tensor, name: str, fps: float = 0.0) -> Clip:
     )
 
 
+def shared_length(result: Clip, truth: Clip, trim: bool = False) -> int:
+    """How many frames both have by what their headers promise, 0 where they do not tell.
+
+    Raises AnchorError where the lengths differ, unless both are to be trimmed.
+    """
+    ours, theirs = result.n_frames, truth.n_frames
+    if not ours or not theirs:
+        return 0 if trim else ours or theirs
+    _check_lengths(result, truth, ours, theirs, trim)
+    return min(ours, theirs)
+
+
 def pairs(result: Clip, truth: Clip, trim: bool = False) -> Iterator[tuple[np.ndarray, np.ndarray]]:
     """Frames of both, of one size: the truth is scaled to the result where only its size differs.
 
     trim: end with the shorter one. Raises AnchorError where lengths differ otherwise, or the shapes of
     frames do.
     """
-    if result.n_frames and truth.n_frames:
-        _check_lengths(result, truth, result.n_frames, truth.n_frames, trim)
+    shared_length(result, truth, trim)
     count = 0
     for ours, theirs in zip_longest(result.read(), truth.read()):
         if ours is None or theirs is None:
@@ -89,13 +103,6 @@ def pairs(result: Clip, truth: Clip, trim: bool = False) -> Iterator[tuple[np.nd
     lengths = (count + (ours is not None), count + (theirs is not None))
     _check_lengths(result, truth, *lengths, trim, at_least=True)
     _check_any(result, truth, count)
-
-
-def _check_start(path: Path, start: int, n_frames: int) -> None:
-    if not 0 <= start < n_frames:
-        raise AnchorError(
-            f"the first frame is to be {start} and {path.name} has {n_frames} frames: choose a smaller one"
-        )
 
 
 def _check_any(result: Clip, truth: Clip, count: int) -> None:

@@ -64,14 +64,15 @@ def hints(guide: Guide | None, size: tuple[int, int]) -> Iterator[Hint]:
         yield Hint(mesh, face)
 
 
-def check_guide(guide: Guide | None, n_frames: int) -> None:
-    """Raise AnchorError unless the motion is as long as the result and has a camera."""
+def check_guide(guide: Guide | None, n_frames: int, trim: bool = False) -> None:
+    """Raise AnchorError unless the motion has a camera and n_frames frames; trim: or more."""
     motion = None if guide is None else guide.motion
     if motion is None:
         return
     if motion.camera is None:
         raise AnchorError("the motion has no camera, so nothing tells where its face is: give the --anchor")
-    if n_frames and motion.n_frames != n_frames:
+    fits = motion.n_frames >= n_frames if trim else motion.n_frames == n_frames
+    if n_frames and not fits:
         raise AnchorError(
             f"the motion has {motion.n_frames} frames and {n_frames} are compared: give the motion that the "
             "result was made of, with the same --start and --frames"
@@ -86,12 +87,21 @@ def _body(guide: Guide) -> BodyModel:
 
 def _meshes(guide: Guide, size: tuple[int, int]) -> Iterator[np.ndarray]:
     if guide.meshes is not None:
-        yield from guide.meshes.read()
+        yield from (_sized(mesh, size) for mesh in guide.meshes.read())
         return
     assert guide.motion is not None
     camera = fit_camera(guide.motion.camera, size)
     for part in render_chunks(guide.motion, _body(guide), camera, chunk=_CHUNK):
         yield from to_bytes(part.image)
+
+
+def _sized(mesh: np.ndarray, size: tuple[int, int]) -> np.ndarray:
+    """The mesh at (width, height) pixels; what is black stays black."""
+    from PIL import Image
+
+    if mesh.shape[1::-1] == size:
+        return mesh
+    return np.asarray(Image.fromarray(mesh).resize(size, Image.Resampling.NEAREST))
 
 
 def _faces(motion: Motion, body: BodyModel, size: tuple[int, int]) -> Iterator[FaceView | None]:

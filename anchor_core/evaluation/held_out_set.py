@@ -33,7 +33,10 @@ class HeldOut:
         if skipped <= 0 or result.n_frames != self.clip_frames:
             return result
         return replace(
-            result, n_frames=self.truth.n_frames, read=lambda: islice(result.read(), skipped, None)
+            result,
+            n_frames=self.truth.n_frames,
+            read=lambda: islice(result.read(), skipped, None),
+            skipped=skipped,
         )
 
 
@@ -61,15 +64,12 @@ def _of_clip(samples: list[Sample], clip: str | None, folder: Path) -> list[Samp
     names = list(dict.fromkeys(sample.clip for sample in samples))
     listed = ", ".join(names[:_LISTED])
     if clip is None and len(names) > 1:
-        listed = ", ".join(names[:8])
         raise AnchorError(
             f"{folder} holds frames of {len(names)} clips out ({listed}): choose one with --clip"
         )
     clip = clip or names[0]
     if clip not in names:
-        raise AnchorError(
-            f"{folder} holds no frames of a clip '{clip}' out: there are {', '.join(names[:8])}"
-        )
+        raise AnchorError(f"{folder} holds no frames of a clip '{clip}' out: there are {listed}")
     return [sample for sample in samples if sample.clip == clip]
 
 

@@ -123,4 +123,4 @@ def load_i3d(path: Path) -> I3D:
             f"{path.name} does not fit I3D ({str(error).splitlines()[-1].strip()[:200]}): give"
             " i3d_pretrained_400.pt, the weights of Kinetics-400 as tensors (TorchScript holds code)"
         ) from None
-    return network.eval().requires_grad_(False)
+    return network.float().eval().requires_grad_(False)  # a file may hold halves

@@ -26,7 +26,12 @@ def psnr(result: Tensor, truth: Tensor, mask: Tensor | None = None) -> float:
     check_clips(result, truth)
     square = (result.double() - truth.double()).square().mean(dim=-1)
     error = square.mean() if mask is None else square[mask.expand(square.shape)].mean()
-    return float(-10 * torch.log10(error))
+    return decibel(float(error))
+
+
+def decibel(square: float) -> float:
+    """PSNR of a mean squared error for a peak of 1."""
+    return math.inf if square == 0 else -10 * math.log10(square)
 
 
 def ssim(result: Tensor, truth: Tensor, side: int = 11, sigma: float = 1.5) -> float:

@@ -21,9 +21,9 @@ _LOSSLESS = 256  # side in pixels up to which pictures are kept exactly; larger 
 _JPEG = 93
 _STYLE = """
 :root{color-scheme:light dark;--paper:#fafafa;--ink:#1c1d20;--faint:#6b6f76;--rule:#dcdee2;--card:#fff;
---accent:#2f6fdb;--one:#2f6fdb;--two:#d9822b;--three:#2a9d6f;--mark:#d9822b}
+--one:#2f6fdb;--two:#d9822b;--three:#2a9d6f;--mark:#d9822b}
 @media(prefers-color-scheme:dark){:root{--paper:#17181b;--ink:#e8e9eb;--faint:#9a9fa7;--rule:#34373c;
---card:#1f2124;--accent:#74a6ff;--one:#74a6ff;--two:#f0a050;--three:#5fcf9f;--mark:#f0a050}}
+--card:#1f2124;--one:#74a6ff;--two:#f0a050;--three:#5fcf9f;--mark:#f0a050}}
 *{box-sizing:border-box}
 body{margin:0;background:var(--paper);color:var(--ink);font:15px/1.5 system-ui,sans-serif}
 main{max-width:1060px;margin:0 auto;padding:32px 24px 64px}
@@ -40,18 +40,14 @@ figure{margin:0 0 20px}figcaption{margin:0 0 4px}figcaption span{color:var(--fai
 svg{width:100%;height:auto;background:var(--card);border:1px solid var(--rule);display:block}
 svg text{font-size:12px;fill:var(--faint)}.grid{stroke:var(--rule);fill:none}
 .mark{stroke:var(--mark);stroke-dasharray:3 3;opacity:.55;fill:none}
-.line{fill:none;stroke:var(--accent);stroke-width:1.4;stroke-linejoin:round}
-.line.red{stroke:#d64545}.line.green{stroke:#2a9d6f}.line.blue{stroke:#4a7fe0}
-.line.right,.line.face{stroke:var(--one)}.line.down,.line.body{stroke:var(--two)}.line.hands{stroke:var(--three)}
-.key{display:inline-block;width:14px;height:3px;vertical-align:middle;margin:0 4px 2px 12px}
+.line{fill:none;stroke:currentColor;stroke-width:1.4;stroke-linejoin:round}
+.key{display:inline-block;width:14px;height:3px;vertical-align:middle;margin:0 4px 2px 12px;
+background:currentColor}
+.line,.right,.face{color:var(--one)}.down,.body{color:var(--two)}.hands{color:var(--three)}
+.red{color:#d64545}.green{color:#2a9d6f}.blue{color:#4a7fe0}
 .row{display:grid;gap:6px;margin-bottom:18px}.row h3{grid-column:1/-1;font-size:14px;margin:0;font-weight:600}
 .row div{color:var(--faint);font-size:13px}.row img{width:100%;display:block}
 """
-_KEYS = {
-    **{"red": "#d64545", "green": "#2a9d6f", "blue": "#4a7fe0"},
-    **{"right": "var(--one)", "down": "var(--two)"},
-    **{"face": "var(--one)", "body": "var(--two)", "hands": "var(--three)"},
-}
 
 
 def write_page(path: Path, evaluation: Evaluation) -> None:
@@ -108,10 +104,8 @@ def _plots(evaluation: Evaluation) -> Iterator[str]:
 
 def _caption(curve: Curve) -> str:
     unit = f" ({escape(curve.unit)})" if curve.unit else ""
-    named = [name for name in curve.values if name]
-    keys = "".join(
-        f'<span><i class="key" style="background:{_KEYS[name]}"></i>{escape(name)}</span>' for name in named
-    )
+    named = [escape(name) for name in curve.values if name]
+    keys = "".join(f'<span><i class="key {name}"></i>{name}</span>' for name in named)
     marks = "<span>dashed: borders of windows</span>" if curve.marks else ""
     return f"{escape(curve.name)}{unit}{keys}{marks}"
 

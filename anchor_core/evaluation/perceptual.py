@@ -11,7 +11,7 @@ import torch
 
 from ..errors import AnchorError
 from .meter import Pair
-from .metrics import ssim
+from .metrics import decibel, ssim
 from .report import Curve, Measurement, left_out
 from .weights import PublishedWeights, read_weights
 
@@ -52,7 +52,7 @@ class PictureMeter:
 
     def _on_person(self) -> list[Measurement]:
         if not self._person_pixels:
-            return left_out("nothing tells where the person is (--motion or --dataset)", "psnr_person")
+            return left_out("no mesh shows where the person is (--motion or --dataset)", "psnr_person")
         return [Measurement("psnr_person", decibel(self._person / self._person_pixels))]
 
     def _structure(self) -> list[Measurement]:
@@ -73,14 +73,12 @@ class LpipsMeter:
     """Learned perceptual distance, with the linear layers that the package brings."""
 
     def __init__(self, weights: Path | None, device: torch.device) -> None:
-        self._weights, self._device = weights, device
-        self._note = ""
+        self._device = device
         self._values: list[float] = []
-        self._network: Any = None if weights is None else self._load(weights)
-
-    def _load(self, weights: Path) -> Any:
-        network, self._note = load_lpips(weights)
-        return network.to(self._device)
+        self._network: Any = None
+        if weights is not None:
+            network, self._note = load_lpips(weights)
+            self._network = network.to(device)
 
     @torch.no_grad()
     def add(self, pair: Pair) -> None:
@@ -144,11 +142,6 @@ def _fill_trunk(network: Any, features: dict[str, torch.Tensor], name: str) -> N
     except RuntimeError as error:
         why = str(error).splitlines()[-1].strip()
         raise AnchorError(f"{name} does not fit the trunk of LPIPS ({why}): download it again") from None
-
-
-def decibel(square: float) -> float:
-    """PSNR of a mean squared error for a peak of 1."""
-    return math.inf if square == 0 else -10 * math.log10(square)
 
 
 def _mean(values: list[float]) -> float:

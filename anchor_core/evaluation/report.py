@@ -50,7 +50,6 @@ class Curve:
     values: Mapping[str, Sequence[float]]
     """{line's name: its numbers}; one line has the name ""."""
     marks: tuple[int, ...] = ()
-    meaning: str = ""
 
 
 @dataclass(frozen=True, eq=False)

@@ -51,10 +51,15 @@ def window_borders(n_frames: int, windows: Windows) -> list[int]:
 
 
 class TimeMeter:
-    """Flicker, seam index, acceleration and colour drift."""
+    """Flicker, seam index, acceleration and colour drift.
 
-    def __init__(self, windows: Windows | None, fps: float) -> None:
+    skipped, n_frames: frames of the result before the first that is seen and from it on, as the windows were
+    planned over all of them; n_frames may be 0 where all is seen.
+    """
+
+    def __init__(self, windows: Windows | None, fps: float, skipped: int = 0, n_frames: int = 0) -> None:
         self._windows, self._fps = windows, fps
+        self._skipped, self._n_frames = skipped, n_frames
         self._flicker: list[float] = []
         self._tint: list[np.ndarray] = []
         self._before: list[tuple[Tensor, Tensor]] = []  # the one or two frames before
@@ -76,8 +81,12 @@ class TimeMeter:
 
     @property
     def borders(self) -> list[int]:
-        """See `Windows.borders`."""
-        return [] if self._windows is None else self._windows.borders(len(self._tint))
+        """See `Windows.borders`; of the frames that were seen, counted from the first of them."""
+        if self._windows is None:
+            return []
+        seen = len(self._tint)
+        planned = self._windows.borders(self._skipped + max(seen, self._n_frames))
+        return [t - self._skipped for t in planned if 0 <= t - self._skipped < seen - 1]
 
     def measurements(self) -> list[Measurement]:
         """Flicker, seam index, acceleration, colour offset and drift."""

@@ -56,6 +56,7 @@ def test_it_writes_table_json_and_page(folder, tmp_path, capsys):
         (["--truth", "nothing"], "There is no file nothing"),
         (["--dataset", "{truth}"], "has no held_out.jsonl"),
         (["--dataset", "{truth}", "--truth-start", "1"], "belong to --truth"),
+        (["--truth", "{truth}", "--clip", "talk"], "--clip talk names a clip of a data set"),
         (["--truth", "{truth}", "--anchor", "nobody"], "there is no anchor at nobody"),
     ],
 )

@@ -54,6 +54,7 @@ def test_equal_clips_are_perfect():
     assert values["flicker"] == values["colour_offset"] == values["colour_drift"] == 0
     assert values["acceleration"] == 1
     assert "psnr" not in found.curves  # infinite everywhere: nothing to draw
+    assert not any(example.worst for example in found.examples)
 
 
 def test_files_are_compared_as_tensors_are(tmp_path):
@@ -76,7 +77,7 @@ def test_the_motion_tells_person_and_face():
     )
     assert found["face_offset"].value == pytest.approx(1, abs=0.15)
     assert found["face_jitter"].value < 0.1
-    assert found["face_jitter"].note == "4 of 4 frames show the face"
+    assert found["face_jitter"].note == "found in 4 of 4 frames that show it"
     assert found["psnr_person"].value < found["psnr"].value  # what is wrong lies on the person
     assert found.examples[0].mesh.shape == (side, side, 3)
     drawn = Guide(motion, body, meshes=tensor_clip(truth, "m"))
@@ -84,14 +85,47 @@ def test_the_motion_tells_person_and_face():
     assert again["psnr_person"].value == pytest.approx(found["psnr_person"].value)
 
 
+def test_meshes_of_another_size_are_scaled_as_the_truth_is():
+    truth = torch.zeros(2, 32, 32, 3, dtype=torch.uint8)
+    meshes = truth.clone()
+    meshes[:, 8:16, 8:16] = 120
+    result = torch.zeros(2, 16, 16, 3, dtype=torch.uint8)
+    result[:, 4:8, 4:8] = 51  # all of the person, and nothing else
+    guide = Guide(meshes=tensor_clip(meshes, "m"))
+    found = evaluate_clips(tensor_clip(result, "r"), tensor_clip(truth, "t"), guide=guide)
+    assert found["psnr_person"].value == pytest.approx(-20 * math.log10(51 / 255), rel=1e-5)
+    assert found.examples[0].mesh.shape == (16, 16, 3)
+
+
 def test_a_motion_that_does_not_fit_is_refused_before_the_work():
     clips = tensor_clip(frames(), "r"), tensor_clip(frames(), "t")
     with pytest.raises(AnchorError, match="the motion has 4 frames and 6 are compared"):
         evaluate_clips(*clips, guide=Guide(sitting(4), standin_body()))
+    with pytest.raises(AnchorError, match="the motion has 4 frames and 6 are compared"):
+        evaluate_clips(*clips, EvaluateOptions(trim=True), guide=Guide(sitting(4), standin_body()))
+    with pytest.raises(AnchorError, match="the result r has 6 frames and the truth t has 5"):
+        evaluate_clips(clips[0], tensor_clip(frames(5), "t"), guide=Guide(sitting(5), standin_body()))
     with pytest.raises(AnchorError, match="the motion has no camera"):
         evaluate_clips(*clips, guide=Guide(replace(sitting(6), camera=None), standin_body()))
     with pytest.raises(AnchorError, match="a motion without a body"):
         evaluate_clips(*clips, guide=Guide(sitting(6)))
+
+
+def test_a_trimmed_clip_uses_the_first_frames_of_a_longer_motion():
+    motion, side = sitting(4, 64), 64
+    clips = tensor_clip(frames(2, side), "r"), tensor_clip(frames(4, side, seed=1), "t")
+    found = evaluate_clips(*clips, EvaluateOptions(trim=True), guide=Guide(motion, standin_body()))
+    assert found.facts["frames"] == 2
+    assert math.isfinite(found["psnr_person"].value)
+
+
+def test_clips_of_two_rates_are_not_compared_unless_the_rate_is_given():
+    clips = tensor_clip(frames(), "r", 25), tensor_clip(frames(), "t", 30)
+    with pytest.raises(AnchorError, match=r"r has 25 frames per second and the truth t has 30: .*--fps"):
+        evaluate_clips(*clips)
+    assert evaluate_clips(*clips, EvaluateOptions(fps=30)).facts["fps"] == 30
+    alike = tensor_clip(frames(), "r", 30), tensor_clip(frames(), "t", 29.97)
+    assert evaluate_clips(*alike).facts["fps"] == 30
 
 
 def test_options_out_of_range_are_named(tmp_path):

@@ -78,7 +78,7 @@ def test_shifts_are_told_in_pixels_of_the_frame(zoom, angle):
     jitter, offset = meter.measurements()
     assert jitter.value == pytest.approx(1.0, abs=0.04)  # each step goes one pixel
     assert offset.value == pytest.approx((0 + 1 + math.sqrt(2) + 1) / 4, abs=0.04)
-    assert jitter.note == "4 of 4 frames show the face"
+    assert jitter.note == "found in 4 of 4 frames that show it"
     assert meter.curves()["face"].values["right"] == pytest.approx([x for x, _ in moves], abs=0.05)
 
 
@@ -88,7 +88,15 @@ def test_frames_without_a_face_break_the_steps():
         meter.add(pair(index, x or 0, 0, None if x is None else view()))
     jitter, _ = meter.measurements()
     assert jitter.value == pytest.approx(1.0, abs=0.05)
-    assert jitter.note == "3 of 4 frames show the face"
+    assert jitter.note == "found in 3 of 3 frames that show it"
+
+
+def test_a_face_that_the_result_lacks_is_told():
+    meter = FaceMeter()
+    for index in range(2):
+        plain, face_frame = np.full((160, 160, 3), 120, np.uint8), pair(index, 0, 0, view())
+        meter.add(Pair.of(index, plain, face_frame.truth_bytes, face_frame.hint))
+    assert {one.note for one in meter.measurements()} == {"left out: the result does not show the true face"}
 
 
 def test_without_a_face_it_says_so():
@@ -96,6 +104,6 @@ def test_without_a_face_it_says_so():
     meter.add(pair(0, 0, 0, None))
     meter.add(pair(1, 0, 0, None))
     assert [one.note for one in meter.measurements()] == [
-        "left out: nothing tells where the face is (--motion or --dataset)"
+        "left out: no mesh shows where the face is (--motion or --dataset)"
     ] * 2
     assert meter.curves() == {}

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import importlib.util
+from pathlib import Path
+
 import numpy as np
 import pytest
 import torch
@@ -10,6 +13,12 @@ from PIL import Image
 from anchor_core.errors import AnchorError
 from anchor_core.evaluation.frames import Clip, open_clip, pairs, picture_clip, tensor_clip
 from anchor_core.video.write import write_video
+
+_spec = importlib.util.spec_from_file_location(
+    "odd_videos", Path(__file__).parents[1] / "video" / "odd_videos.py"
+)
+odd = importlib.util.module_from_spec(_spec)
+_spec.loader.exec_module(odd)
 
 
 def clip(frames=4, size=(24, 16), seed=0):
@@ -41,6 +50,22 @@ def test_a_video_is_read_from_a_frame_on(tmp_path):
     whole, end = open_clip(tmp_path / "a.mp4"), open_clip(tmp_path / "a.mp4", start=4)
     assert (whole.n_frames, whole.fps, end.n_frames) == (6, 25, 2)
     assert np.array_equal(list(end.read()), list(whole.read())[4:])
+
+
+def test_pictures_are_ordered_by_their_numbers(tmp_path):
+    made, frames = folder(tmp_path / "a", clip(frames=3)), clip(frames=3)
+    for name, place in (("000001", 2), ("000002", 9), ("000003", 10)):
+        (made / f"{name}.png").rename(made / f"frame_{place}.png")
+    assert np.array_equal(list(open_clip(made).read()), frames)
+
+
+def test_a_truth_of_variable_rate_is_read_at_that_of_the_result(tmp_path):
+    times_ms = [0, 33, 67, 100, 400, 433, 467, 500, 533, 567, 600, 633]
+    phone = odd.write_odd(tmp_path / "phone.mp4", times_ms=times_ms)
+    for n_frames in (20, 12):  # frames of 30 fps; frames as they are stored
+        truth = open_clip(phone, like=Clip("r", 30.0, n_frames, lambda: iter(())))
+        assert (truth.fps == 30, truth.n_frames) == (n_frames == 20, n_frames)
+        assert len(list(truth.read())) == n_frames
 
 
 def test_wrong_clips_get_a_sentence(tmp_path):

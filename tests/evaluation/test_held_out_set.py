@@ -10,7 +10,6 @@ import pytest
 import torch
 from PIL import Image
 
-from anchor_core.anchor.card import AnchorCard
 from anchor_core.body.model import standin_body
 from anchor_core.dataset.card import ClipFacts, DatasetCard, write_dataset_card
 from anchor_core.demo.gestures import make_motion
@@ -18,11 +17,9 @@ from anchor_core.errors import AnchorError
 from anchor_core.evaluation.evaluate import EvaluateOptions, evaluate_clips
 from anchor_core.evaluation.frames import tensor_clip
 from anchor_core.evaluation.held_out_set import held_out_truth
-from anchor_core.evaluation.made_with import parse_windows, windows_of
 from anchor_core.evaluation.steadiness import Windows
 from anchor_core.motion.camera import default_camera
 from anchor_core.motion.file import save_motion
-from anchor_core.video.write import write_video
 
 SIDE, FIRST, FRAMES, HELD_OUT = 32, 11, 8, 3
 
@@ -75,6 +72,8 @@ def test_a_result_of_the_whole_clip_is_compared_at_its_end(tmp_path):
     assert evaluation["colour_offset"].value == 0
     assert evaluation.facts["frames"] == 3
     assert found.end_of(end) is end
+    planned = evaluate_clips(end, found.truth, EvaluateOptions(windows=Windows(4, 1)))
+    assert planned.curves["flicker"].marks == tuple(t - 5 for t in Windows(4, 1).borders(8) if 5 <= t < 7)
     with pytest.raises(AnchorError, match=r"has 5 frames and the truth .* has 3"):
         evaluate_clips(found.end_of(replace(whole, n_frames=5)), found.truth)
 
@@ -93,25 +92,3 @@ def test_one_of_several_clips_is_chosen(tmp_path):
 def test_a_set_without_held_out_frames_is_named(tmp_path):
     with pytest.raises(AnchorError, match=r"has no held_out.jsonl"):
         held_out_truth(tmp_path, standin_body())
-
-
-def test_a_result_says_its_windows(tmp_path):
-    frames = [np.zeros((32, 32, 3), np.uint8)] * 2
-    settings = {"window_size": 8, "overlap": 2, "schedule": "reference"}
-    write_video(tmp_path / "a.mp4", frames, 25, metadata={"comment": json.dumps({"settings": settings})})
-    write_video(tmp_path / "b.mp4", frames, 25, metadata={"comment": "made by hand"})
-    card = AnchorCard("ada", window_size=12, overlap=3)
-    assert windows_of(tmp_path / "a.mp4", card) == Windows(8, 2, "reference")
-    assert windows_of(tmp_path / "b.mp4", card) == Windows(12, 3)
-    assert windows_of(tmp_path / "b.mp4") is None
-    assert windows_of(tmp_path) is None
-
-
-def test_windows_are_read_from_text():
-    assert parse_windows("16/4") == Windows(16, 4)
-    assert parse_windows("8/2/reference") == Windows(8, 2, "reference")
-    for text in ("16", "16/x", "a/4"):
-        with pytest.raises(AnchorError, match="give SIZE/OVERLAP in frames, as 16/4"):
-            parse_windows(text)
-    with pytest.raises(AnchorError, match="overlap 4 is not smaller"):
-        parse_windows("4/4")

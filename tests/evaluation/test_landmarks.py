@@ -47,8 +47,7 @@ def points(x=50.0, y=40.0, score=0.9):
 def test_the_mean_distance_of_each_part_at_512_pixels():
     ours = points()
     for part, move in (("face", (3, 4)), ("body", (0, 10)), ("hands", (8, 6))):
-        for span in PARTS[part]:
-            ours.points[span] += move
+        ours.points[PARTS[part]] += move
     detect, boxes = seen_by({1: ours, 2: points()})
     meter = LandmarkMeter(detect, "a note")
     meter.add(pair(1, 2))

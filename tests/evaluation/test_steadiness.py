@@ -76,6 +76,16 @@ def test_windows_that_move_have_no_borders():
     assert Windows(16, 4, "uniform").borders(40) == []
 
 
+def test_borders_of_a_part_are_those_of_the_whole_result():
+    whole = Windows(16, 4).borders(40)
+    frames = clip(40)
+    for skipped, seen in ((0, 24), (10, 30), (30, 10)):
+        meter = TimeMeter(Windows(16, 4), 25.0, skipped, 40 - skipped)
+        for index, frame in enumerate(frames[:seen]):
+            meter.add(Pair.of(index, frame, frame, Hint()))
+        assert meter.borders == [t - skipped for t in whole if skipped <= t < skipped + seen - 1]
+
+
 def test_the_seam_index_compares_a_border_with_its_neighbours():
     flat = [1.0] * 20
     assert seam_index(flat, [9]) == (1.0, 1)
