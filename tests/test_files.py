@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import errno
 import os
+from contextlib import nullcontext
 from pathlib import Path
 
 import pytest
 
+from anchor_core import files
 from anchor_core.errors import AnchorError
 from anchor_core.files import atomic_path, check_writable
 
@@ -72,3 +74,25 @@ def test_a_name_of_the_greatest_length(tmp_path: Path) -> None:
     with atomic_path(tmp_path / ("a" * 251 + ".mp4")) as partial:
         partial.write_bytes(b"whole")
     assert len(os.listdir(tmp_path)) == 1
+
+
+@pytest.mark.parametrize("times", [2, 99])
+def test_a_file_that_windows_holds_for_a_moment(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, times: int
+) -> None:
+    tries: list[Path] = []
+    replace = os.replace
+
+    def held(source: Path, target: Path) -> None:
+        tries.append(source)
+        if len(tries) <= times:
+            raise PermissionError(errno.EACCES, "in use")
+        replace(source, target)
+
+    monkeypatch.setattr(files, "_ON_WINDOWS", True)
+    monkeypatch.setattr(files, "_WAITS_S", (0.0, 0.0, 0.0))
+    monkeypatch.setattr(os, "replace", held)
+    expected = pytest.raises(AnchorError, match="in use") if times > 3 else nullcontext()
+    with expected, atomic_path(tmp_path / "a.png") as partial:
+        partial.write_bytes(b"whole")
+    assert os.listdir(tmp_path) == ([] if times > 3 else ["a.png"])

@@ -6,6 +6,7 @@ memory.
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import islice
@@ -18,7 +19,7 @@ from ..body.model import BodyModel
 from ..errors import AnchorError
 from ..face.inpaint import crops_of
 from ..face.track import FaceTrack, track_chunks
-from ..files import atomic_path
+from ..files import write_png
 from ..motion.file import save_motion
 from ..motion.motion import Motion
 from ..motion.perturb import perturb_motion
@@ -37,8 +38,11 @@ from .plan import ClipPlan
 from .recording import PrepareOptions
 from .verdict import Alignment
 
+logger = logging.getLogger("anchor")
+
 CHUNK = 16
 """Frames that are drawn, written and noted down together."""
+_COMPRESSION = 1  # half of the time of the usual 6 or less, for a seventh more bytes
 HEAD = ("head/image", "head/mesh", "head/mask")
 
 
@@ -67,6 +71,9 @@ def write_clip(
     Raises AnchorError where the video ends before its motion, and where a picture cannot be written.
     """
     state, motion = journal.begin(plan.name), plan.motion(options)
+    if (whole := _whole_frames(folder, state, options)) < state.frames:
+        logger.warning("%s: pictures from frame %d on are lost and are made again", plan.name, whole)
+        journal.rewind(plan.name, whole)
     meter = AlignmentMeter(size=(options.size, options.size), fps=motion.fps)
     _measure_written(meter, plan, folder, options, state)
     for part in _frames(plan, motion, options, body, state.frames):
@@ -79,17 +86,9 @@ def write_clip(
     save_motion(motion.sliced(0, state.frames), folder / "motion" / f"{plan.name}.npz")
     alignment = meter.result()
     picture = draw_alignment(alignment, meter.examples(), title=plan.name)
-    save_picture(folder / "alignment" / f"{plan.name}.png", picture)
+    write_png(folder / "alignment" / f"{plan.name}.png", picture)
     journal.finished(plan.name, alignment.to_dict())
     return alignment
-
-
-def save_picture(path: Path, pixels: np.ndarray) -> None:
-    """Write a picture (H, W, 3) or (H, W) uint8 as PNG, whole or not at all."""
-    from PIL import Image
-
-    with atomic_path(path) as partial:
-        Image.fromarray(pixels).save(partial, compress_level=1)
 
 
 def _frames(
@@ -161,10 +160,10 @@ def _taken(pictures: Iterator[np.ndarray]) -> np.ndarray:
 
 def _save(folder: Path, first: int, part: _Frames) -> list[int]:
     """Write the pictures; returns the places in `part` of the frames with a face crop."""
-    names = ("image", "mesh", *(f"mesh_{k}" for k in range(1, len(part.perturbed) + 1)))
+    names = _body_folders(len(part.perturbed))
     for name, pictures in zip(names, (part.image, part.mesh, *part.perturbed), strict=True):
         for place, picture in enumerate(pictures):
-            save_picture(folder / picture_name(name, first + place), picture)
+            write_png(folder / picture_name(name, first + place), picture, _COMPRESSION)
     faces = [face for face in part.track.visible.tolist() if face < len(part.image)]
     if faces:
         crops = to_bytes(crops_of(torch.from_numpy(part.image), part.track, torch.tensor(faces)))
@@ -172,8 +171,24 @@ def _save(folder: Path, first: int, part: _Frames) -> list[int]:
             # Masks of the pack say what to paint, files what to keep: as published.
             parts = (crop, part.track.mesh[face].numpy(), 255 - part.track.mask[face].numpy())
             for name, picture in zip(HEAD, parts, strict=True):
-                save_picture(folder / picture_name(name, first + face), picture)
+                write_png(folder / picture_name(name, first + face), picture, _COMPRESSION)
     return faces
+
+
+def _whole_frames(folder: Path, state: ClipState, options: PrepareOptions) -> int:
+    """Frames whose pictures are there: a power cut can leave the last ones empty."""
+    bodies = _body_folders(options.perturbed)
+    faces = set(state.faces)
+    for frame in range(state.frames):
+        names = (*bodies, *HEAD) if frame in faces else bodies
+        files = (folder / picture_name(name, state.first + frame) for name in names)
+        if not all(file.is_file() and file.stat().st_size for file in files):
+            return frame // CHUNK * CHUNK
+    return state.frames
+
+
+def _body_folders(perturbed: int) -> tuple[str, ...]:
+    return ("image", "mesh", *(f"mesh_{k}" for k in range(1, perturbed + 1)))
 
 
 def _measure_written(

@@ -93,7 +93,8 @@ def open_footage(path: Path, motion_fps: float, n_poses: int) -> Footage:
 
 def pictures_in(folder: Path) -> list[Path]:
     """Picture files of a folder in the order of their numbers; AnchorError where there is none."""
-    files = [file for file in folder.iterdir() if file.suffix.lower() in _PICTURES]
+    # Hidden ones are halves of killed programs, and what macOS leaves on foreign disks.
+    files = [f for f in folder.iterdir() if f.suffix.lower() in _PICTURES and not f.name.startswith(".")]
     if not files:
         raise AnchorError(f"{folder} holds no pictures: give a video, or a folder of PNG or JPEG files.")
     return sorted(files, key=natural_order)
@@ -101,4 +102,4 @@ def pictures_in(folder: Path) -> list[Path]:
 
 def natural_order(path: Path) -> list[tuple[int, str]]:
     """Sorts frame_2 before frame_10."""
-    return [(int(part), "") if part.isdigit() else (-1, part) for part in re.split(r"(\d+)", path.name)]
+    return [(int(part), "") if part.isdecimal() else (-1, part) for part in re.split(r"(\d+)", path.name)]

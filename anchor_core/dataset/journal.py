@@ -75,6 +75,12 @@ class Journal:
         state.faces += faces
         self._append({"clip": name, "frames": frames, "faces": list(faces)})
 
+    def rewind(self, name: str, frames: int) -> None:
+        """Of a clip, only the first `frames` frames count as written."""
+        state = self.clips[name]
+        state.frames, state.faces = frames, [face for face in state.faces if face < frames]
+        self._rewrite()
+
     def finished(self, name: str, alignment: dict[str, Any]) -> None:
         """A clip has no more frames."""
         self.clips[name].alignment = alignment

@@ -137,6 +137,6 @@ def _write(path: Path, entries: Sequence[dict[str, Any]]) -> None:
     if not entries:
         path.unlink(missing_ok=True)
         return
-    with atomic_path(path) as partial, partial.open("w", encoding="utf-8") as handle:
+    with atomic_path(path) as partial, partial.open("w", encoding="utf-8", newline="\n") as handle:
         for entry in entries:
             handle.write(json.dumps(entry, ensure_ascii=False) + "\n")

@@ -77,6 +77,8 @@ def plan_clips(
 def _plan(name: str, recording: Recording, options: PrepareOptions, body: BodyModel) -> ClipPlan:
     if not recording.video.exists():
         raise AnchorError(f"there is no video at {recording.video}: check the name and the folder.")
+    if recording.matte is not None and not recording.matte.exists():
+        raise AnchorError(f"there is no matte at {recording.matte}: check the name and the folder.")
     show = recording.video.is_dir() and show_folder.is_show_folder(recording.video)
     if recording.motion is None and not show:
         raise AnchorError("this recording has no motion: give the motion of the person in it.")
@@ -191,7 +193,7 @@ def _named(recordings: list[Recording]) -> list[tuple[str, Recording]]:
     taken: set[str] = set()
     for recording in recordings:
         name = _free_name(recording.video.resolve().with_suffix("").name or "clip", taken)
-        taken.add(name)
+        taken.add(name.casefold())  # on Windows a.npz and A.npz are one file
         first = named[0][1].person if named else name
         named.append((name, replace(recording, person=recording.person or first)))
     return named
@@ -199,6 +201,6 @@ def _named(recordings: list[Recording]) -> list[tuple[str, Recording]]:
 
 def _free_name(stem: str, taken: set[str]) -> str:
     name, number = stem, 2
-    while name in taken:
+    while name.casefold() in taken:
         name, number = f"{stem}_{number}", number + 1
     return name

@@ -24,13 +24,13 @@ from .. import __version__
 from ..body.find import AUTO, body_for, find_bodies
 from ..body.model import BodyModel, load_body, standin_body
 from ..errors import AnchorError
-from ..files import atomic_path
+from ..files import atomic_path, write_png
 from ..motion.file import load_motion
 from ..motion.motion import Motion
 from ..motion.ranges import measure_ranges
 from ..progress import StepFactory, silent_step
 from .card import ClipFacts, DatasetCard, dataset_hash, write_dataset_card
-from .clip import save_picture, write_clip
+from .clip import write_clip
 from .journal import ClipState, Journal, known_crops
 from .lists import BODY, FACE, FACE_HELD_OUT, HELD_OUT, Shot, write_lists
 from .plan import ClipPlan, plan_clips
@@ -163,7 +163,7 @@ def _write_alignment(plans: Sequence[ClipPlan], states: Sequence[ClipState], out
     pictures = [read_picture(out / "alignment" / f"{name}.png") for name in shown]
     width = max(picture.shape[1] for picture in pictures)
     padded = [np.pad(picture, ((0, 0), (0, width - picture.shape[1]), (0, 0))) for picture in pictures]
-    save_picture(out / ALIGNMENT_PICTURE, np.concatenate(padded))
+    write_png(out / ALIGNMENT_PICTURE, np.concatenate(padded))
 
 
 def _finish(

@@ -29,11 +29,20 @@ _BLACK_BORDER = 0.9  # of the pixels along the two upper borders, where a person
 
 
 def expand(recordings: list[Recording]) -> list[Recording]:
-    """The recordings, with each folder of split_1, split_2, ... replaced by its parts."""
+    """The recordings, with each folder of split_1, split_2, ... replaced by its parts.
+
+    Raises AnchorError where such a folder comes with a motion or matte, which cannot be that of each part.
+    """
     found: list[Recording] = []
     for one in recordings:
         parts = _parts(one.video) if one.video.is_dir() and not is_show_folder(one.video) else []
-        found += [Recording(part, one.motion, one.person, one.matte) for part in parts] or [one]
+        extra = one.motion or one.matte
+        if parts and extra:
+            raise AnchorError(
+                f"{one.video.name} holds {len(parts)} SHOW folders, and {extra.name} is given for all of "
+                "them: give each folder on its own, with its motion and matte."
+            )
+        found += [Recording(part, person=one.person) for part in parts] or [one]
     return found
 
 

@@ -27,7 +27,7 @@ from ..progress import Progress, StepFactory, silent_step
 from .data import TrainingSet, clip_numbers, encode_surroundings, encode_targets
 from .manifest import Sample, read_squashed
 
-_VERSION = 1
+_VERSION = 2
 """Goes into the name: another way of computing the rows makes another cache."""
 _CHUNK = 16  # pictures that are read and encoded at once
 _REDONE = 2 * _CHUNK  # rows of a stopped run that are computed again: a power cut may have left them empty
@@ -46,32 +46,54 @@ class Parts:
 
 
 def cached_set(
-    samples: Sequence[Sample], size: int, parts: Parts, folder: Path, step: StepFactory = silent_step
+    samples: Sequence[Sample],
+    size: int,
+    parts: Parts,
+    folder: Path,
+    step: StepFactory = silent_step,
+    *,
+    fill: bool = True,
 ) -> TrainingSet:
     """The training set of `samples` at size x size pixels, from the cache in `folder` or computed into it.
 
-    step(name, unit): progress of each file. Raises AnchorError for unreadable pictures and full disks.
+    step(name, unit): progress of each file. fill: False in a process that only reads what another one has
+    computed. Raises AnchorError for unreadable pictures, full disks, and where there is nothing to read.
     """
     place = folder / cache_key(samples, size, parts)
-    place.mkdir(parents=True, exist_ok=True)
-    references = sorted({sample.reference for sample in samples})
+    references, which = _reference_rows(samples)
     plans = _plans(samples, references, size, parts)
-    for name, (label, files, rows_of) in plans.items():
-        fill_rows(place / f"{name}.npy", files, rows_of, step, label)
+    if fill:
+        place.mkdir(parents=True, exist_ok=True)
+        for name, (label, files, rows_of) in plans.items():
+            fill_rows(place / f"{name}.npy", files, rows_of, step, label)
+    elif not all((place / f"{name}.npy").is_file() for name in plans):
+        raise AnchorError(
+            f"the main process has filled the cache {place} and this one does not see it; all machines need"
+            " the same folder; choose a shared one as data.cache"
+        )
     tensors = {name: open_rows(place / f"{name}.npy") for name in plans}
-    row = {file: number for number, file in enumerate(references)}
     latents = tensors["latents"]
     return TrainingSet(
         pose=tensors["pose"],
         mean=latents[:, 0],
         deviation=latents[:, 1],
         reference=tensors["reference"],
-        which=torch.tensor([row[sample.reference] for sample in samples]),
+        which=torch.tensor(which),
         clip=clip_numbers(list(samples)),
         null=parts.null,
         inpaint=tensors.get("inpaint"),
         perturbed=tensors.get("perturbed"),
     )
+
+
+def _reference_rows(samples: Sequence[Sample]) -> tuple[list[Path], list[int]]:
+    """The pictures of the references, each once, and the row of each sample's.
+
+    In the order of the samples: names would be in another one where the folders lie elsewhere.
+    """
+    rows: dict[Path, int] = {}
+    which = [rows.setdefault(sample.reference, len(rows)) for sample in samples]
+    return list(rows), which
 
 
 RowsOf = Callable[[Sequence[Any]], np.ndarray]
@@ -201,6 +223,7 @@ def cache_key(samples: Sequence[Sample], size: int, parts: Parts) -> str:
     """Name of the content: pictures, size and networks."""
     digest = hashlib.blake2b(digest_size=16)
     digest.update(f"{_VERSION} {size} {parts.train_vision} {samples_digest(samples)}".encode())
+    digest.update(np.array(_reference_rows(samples)[1]).tobytes())
     for network in (parts.vae, parts.vision):
         digest.update(weights_digest(network).encode())
     return digest.hexdigest()

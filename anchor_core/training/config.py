@@ -61,6 +61,10 @@ class LoopConfig:
         check_range("warmup_steps", self.warmup_steps, 0, 10**9)
         check_range("ema_decay", self.ema_decay, 0, 0.999999)
         check_range("gradient_clip", self.gradient_clip, 1e-6, 1e9)
+        check_range("weight_decay", self.weight_decay, 0, 1)
+        check_range("seed", self.seed, 0, 2**63 - 1)
+        for beta in self.betas:
+            check_range("betas", beta, 0, 0.999999)
         check_word("decay", self.decay, LearningRateDecay)
         check_word("precision", self.precision, Precision)
         check_word("optimiser", self.optimiser, Optimiser)

@@ -9,10 +9,12 @@ from typing import Any
 import torch
 
 from .. import __version__
+from ..anchor.base_file import describe_base, updated_stages
 from ..anchor.card import AnchorCard
 from ..anchor.face_card import FaceCard
 from ..anchor.file import STAGES, Anchor, load_anchor, read_card, read_link, read_parts, save_anchor
 from ..anchor.use import noise_schedule
+from ..anchor.weights import read_header
 from ..errors import AnchorError
 from .cache import weights_digest
 from .config import SGDMConfig
@@ -29,15 +31,32 @@ REFERENCES = {"body": "reference", "face": "face_reference"}
 
 def check_export(job: TrainingJob, start: Start) -> None:
     """Raise AnchorError now for what would prevent the file after hours of training."""
+    _check_out(job)
     if job.train.lora_rank:
         _check_low_rank(job)
     if job.start.into is not None:
         _check_into(job, start)
 
 
-def _check_low_rank(job: TrainingJob) -> None:
-    from ..anchor.base_file import describe_base
+def _check_out(job: TrainingJob) -> None:
+    """Nothing may be lost with the file that lies there already."""
+    out = job.out
+    if not out.is_file():
+        return
+    if job.train.lora_rank and out.resolve() == job.start.networks.resolve():
+        raise AnchorError(
+            f"out is {out.name}, on which the low-rank layers stand, so it has to stay; choose another name"
+        )
+    parts = updated_stages(read_header(out)) if read_link(out) else read_parts(out)
+    lost = {part.split(".")[0] for part in parts} & set(STAGES) - {job.stage}
+    if lost and (job.start.into is None or out.resolve() != job.start.into.resolve()):
+        raise AnchorError(
+            f"out is {out.name}, which has a {lost.pop()} that would be lost; name it as start.into too,"
+            " or choose another name"
+        )
 
+
+def _check_low_rank(job: TrainingJob) -> None:
     kind, path = start_kind(job)
     if kind != "anchor":
         raise AnchorError(

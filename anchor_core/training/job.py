@@ -77,7 +77,7 @@ class StartPoint:
     @property
     def is_tiny(self) -> bool:
         """Whether random networks are asked for."""
-        return self.networks.name == TINY
+        return self.networks == Path(TINY)
 
 
 @dataclass(frozen=True)
@@ -139,7 +139,7 @@ def read_job(path: Path, preset: str | None = None, settings: Sequence[str] = ()
         )
     toml = _toml()
     try:
-        table = toml.loads(path.read_text(encoding="utf-8"))
+        table = toml.loads(path.read_text(encoding="utf-8-sig"))  # Notepad writes a mark
     except (toml.TOMLDecodeError, UnicodeDecodeError) as error:
         raise AnchorError(f"{path} is no TOML ({error}); correct it") from None
     given = _merged(table, _overrides(settings))

@@ -3,9 +3,9 @@
     {"source": "mesh/000001.png", "target": "image/000001.png", "reference": "image/000417.png"}
 
 Paths are relative to the manifest's folder, else to the working directory as the published scripts take
-them, or absolute. `source` is the mesh render, `target` the frame
-to learn, `reference` the picture of the person for the appearance tokens. A further key `clip` says which
-consecutive lines belong to one recording; without it, that is the folder of the target.
+them, or absolute. `source` is the mesh render, `target` the frame to learn, `reference` the picture of the
+person for the appearance tokens. A further key `clip` says which consecutive lines belong to one recording;
+without it, that is the folder of the target.
 
 Lines for the face network have one or two keys more:
 
@@ -55,10 +55,11 @@ def read_manifest(path: Path) -> list[Sample]:
     """Read and check a manifest; raises AnchorError that names the first bad line."""
     if not path.is_file():
         raise AnchorError(f"there is no manifest at {path}; give a .jsonl file with one sample per line")
-    samples = []
-    for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), start=1):
-        if line.strip():
-            samples.append(_parse(line, path, number))
+    try:
+        lines = path.read_text(encoding="utf-8-sig").split("\n")
+    except UnicodeDecodeError as error:
+        raise AnchorError(f"the manifest {path} is no text in UTF-8 ({error}); save it as such") from None
+    samples = [_parse(line, path, number) for number, line in enumerate(lines, start=1) if line.strip()]
     if not samples:
         raise AnchorError(
             f"the manifest {path} is empty; it needs one sample per line; prepare the data first"

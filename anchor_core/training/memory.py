@@ -288,7 +288,7 @@ def _free_memory() -> float:
     facts = Path("/proc/meminfo")
     if not facts.is_file():
         return math.inf
-    lines = dict(line.split(":", 1) for line in facts.read_text().splitlines())
+    lines = dict(line.split(":", 1) for line in facts.read_text(encoding="ascii").splitlines())
     return float(lines["MemAvailable"].split()[0]) * 1024
 
 
@@ -327,7 +327,9 @@ def _size(size: float) -> str:
 
 def _verdict(need: Need, room: float, where: str, job: TrainingJob) -> str:
     lines = []
-    if need.total <= room:
+    if math.isinf(room):
+        lines.append(f"how much {where} is free cannot be told here; compare for yourself")
+    elif need.total <= room:
         lines.append(f"fits: {where} has {room / _GIGA:.1f} GB for it")
     else:
         lines.append(

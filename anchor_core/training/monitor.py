@@ -20,7 +20,7 @@ import numpy as np
 from torch import Tensor
 
 from ..errors import AnchorError
-from ..files import atomic_path
+from ..files import write_png
 from .curve import draw_loss
 from .loop import LOSS_LOG
 from .sample_sheet import draw_samples, psnr_of
@@ -76,7 +76,7 @@ class TrainingMonitor:
         self.losses[report.step] = report.loss
         self._seen = min(self._seen, report.step - 1)
         self.loss_picture = draw_loss(self.losses, report.steps, _title(report))
-        save_picture(self.loss_picture, self.folder / LOSS_PICTURE)
+        write_png(self.folder / LOSS_PICTURE, self.loss_picture)
         if self._board:
             self._board.add_numbers(report.step, {"loss": report.loss, "learning_rate": report.rate})
         due = report.step // self.every > self._seen // self.every or report.step == report.steps
@@ -99,7 +99,7 @@ class TrainingMonitor:
         title = f"held out, after step {report.step:,} of {report.steps:,}"
         self.sample_picture = draw_samples(sampler.mesh, result, sampler.truth, title)
         for name in (SAMPLE_PICTURE, f"samples_{report.step:06d}.png"):
-            save_picture(self.sample_picture, self.folder / name)
+            write_png(self.folder / name, self.sample_picture)
         if self._board:
             psnr = float(np.mean(psnr_of(result, sampler.truth)))
             self._board.add_numbers(report.step, {"held_out_psnr": psnr})
@@ -147,14 +147,6 @@ class Board:
             # Entries of a branch that was lost between checkpoint and stop are hidden from here on.
             self._writer = self._open(log_dir=str(self.folder), purge_step=step)
         return self._writer
-
-
-def save_picture(picture: np.ndarray, path: Path) -> None:
-    """Write (H, W, 3) uint8 as PNG, all or nothing."""
-    from PIL import Image
-
-    with atomic_path(path) as partial:
-        Image.fromarray(picture).save(partial)
 
 
 def read_losses(path: Path) -> dict[int, float]:

@@ -75,7 +75,9 @@ def preset_values(name: str, stage: str, mode: str) -> Values:
     published = {**PUBLISHED, "steps": STEPS[stage, mode]}
     if name == "published":
         return {**published, **FILES}
-    return {**published, **LACKING, **FILES, **PRESETS.get(name, {})}
+    # Perturbed meshes are those of the frame; the face has none.
+    lacking = LACKING if stage == "body" else {**LACKING, "perturbation": 0.0}
+    return {**published, **lacking, **FILES, **PRESETS.get(name, {})}
 
 
 def write_config(path: Path, preset: str = "", stage: str = "body", mode: str = "finetune") -> None:

@@ -14,6 +14,7 @@ from typing import Any
 
 import torch
 
+from ..anchor.base_file import describe_base
 from ..anchor.published import read_json
 from ..anchor.use import noise_schedule, sampler_settings
 from ..errors import AnchorError
@@ -55,9 +56,9 @@ def run_job(job: TrainingJob, step: StepFactory = silent_step, watch: Watch | No
         bar(2, 2, None)
     if workers.main:
         _check_same(job, data)
+    monitor = _monitor(job, data, start) if workers.main else None
     tensors = _cached(job, data, start, workers, step)
     schedule = noise_schedule(start.anchor.card)
-    monitor = _monitor(job, data, start) if workers.main else None
 
     def report(state: StepReport) -> None:
         if monitor is not None:
@@ -65,10 +66,12 @@ def run_job(job: TrainingJob, step: StepFactory = silent_step, watch: Watch | No
         if watch is not None:
             watch(state)
 
-    with step(f"training the {job.stage}", " steps") as bar:
-        train_sgdm(start.sgdm, start.vision, tensors, schedule, config, job.folder, bar, report)
-    if monitor is not None:
-        monitor.close()
+    try:
+        with step(f"training the {job.stage}", " steps") as bar:
+            train_sgdm(start.sgdm, start.vision, tensors, schedule, config, job.folder, bar, report)
+    finally:
+        if monitor is not None:
+            monitor.close()
     if workers.main:
         export(job, start, data, config)
     workers.wait()
@@ -86,10 +89,8 @@ def config_of(job: TrainingJob, data: JobData, device: str) -> SGDMConfig:
     """The settings of the trainer: with a device, and with what the data allow."""
     config = replace(job.train, device=device, dataset_hash=samples_digest(data.samples))
     if config.perturbation and not data.samples[0].perturbed:
-        log.warning(
-            "the data have no perturbed meshes (prepare --perturbed makes them): training without"
-            " perturbation"
-        )
+        why = "of faces there are none" if job.stage == "face" else "prepare --perturbed makes them"
+        log.warning("the data have no perturbed meshes (%s): training without perturbation", why)
         config = replace(config, perturbation=0.0)
     return config
 
@@ -99,6 +100,8 @@ def _check_same(job: TrainingJob, data: JobData) -> None:
     compared by its checkpoint."""
     place = job.folder / BEGUN
     facts = {"stage": job.stage, "start.networks": job.start.networks.name, "data.size": data.size}
+    if job.train.lora_rank:  # its checkpoints do not hold the weights that it stands on
+        facts["the SHA-256 of start.networks"] = describe_base(job.start.networks).sha256
     saved = read_json(place) if place.is_file() and (job.folder / CHECKPOINT).is_file() else facts
     for key, value in facts.items():
         if saved.get(key) != value:
@@ -123,7 +126,7 @@ def _cached(job: TrainingJob, data: JobData, start: Start, workers: Workers, ste
         for network in (start.vae, start.vision):
             network.to("cpu")
     workers.wait()
-    return tensors or cached_set(data.samples, data.size, parts, folder)
+    return tensors or cached_set(data.samples, data.size, parts, folder, fill=False)
 
 
 def _monitor(job: TrainingJob, data: JobData, start: Start) -> Any:
@@ -135,7 +138,7 @@ def _monitor(job: TrainingJob, data: JobData, start: Start) -> Any:
         if job.monitor.every:
             log.warning("there are no held-out samples (data.held_out): no pictures while it trains")
         return TrainingMonitor(job.folder, None, tensorboard=job.monitor.tensorboard)
-    pictures = held_out_pictures(data.held_out, job.monitor.samples, (data.size, data.size))
+    pictures = held_out_pictures(data.held_out, job.monitor.samples, data.size)
     if (pictures.mask is not None) != (job.stage == "face"):
         raise AnchorError(
             f"{data.held_out} is not of the stage {job.stage}; need its own held-out manifest; correct"

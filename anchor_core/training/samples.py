@@ -24,7 +24,7 @@ from ..sgdm.appearance import encode_appearance
 from ..sgdm.network import SGDM
 from ..sgdm.vae import decode_frames
 from .data import Pictures, encode_surroundings
-from .manifest import Sample, read_grey, read_manifest, read_rgb
+from .manifest import Sample, read_manifest, read_squashed
 
 N_SAMPLES = 4
 """As many as the published scripts show."""
@@ -101,22 +101,17 @@ def held_out_sampler(
     return HeldOutSampler(sgdm, vae, vision, some_pictures(pictures, n_samples), noise_schedule, single, null)
 
 
-def held_out_pictures(
-    manifest: Path, count: int = N_SAMPLES, size: tuple[int, int] | None = None
-) -> Pictures:
-    """`count` evenly chosen samples of a manifest.
+def held_out_pictures(manifest: Path, count: int, size: int) -> Pictures:
+    """`count` evenly chosen samples of a manifest, squashed to `size` x `size` pixels as training does.
 
-    size: width and height to which all are squashed, as training does; by default that of the first target.
     Raises AnchorError for a bad line or file.
     """
     samples = read_manifest(manifest)
     samples = [samples[index] for index in evenly(len(samples), count)]
-    size = size or read_rgb(samples[0].target).shape[1::-1]
-    references = [_sized(read_rgb(sample.reference), size) for sample in samples]
     return Pictures(
-        source=np.stack([_sized(read_rgb(sample.source), size) for sample in samples]),
-        target=np.stack([_sized(read_rgb(sample.target), size) for sample in samples]),
-        reference=np.stack(references),
+        source=read_squashed([sample.source for sample in samples], size),
+        target=read_squashed([sample.target for sample in samples], size),
+        reference=read_squashed([sample.reference for sample in samples], size),
         which=torch.arange(len(samples)),
         clip=torch.arange(len(samples)),  # none is the neighbour of another
         **_surroundings(samples, size),
@@ -144,20 +139,9 @@ def evenly(length: int, count: int) -> list[int]:
     return [(2 * part + 1) * length // (2 * count) for part in range(count)]
 
 
-def _surroundings(samples: Sequence[Sample], size: tuple[int, int]) -> dict[str, np.ndarray]:
-    found: dict[str, np.ndarray] = {}
-    masks = [_sized(read_grey(sample.mask), size) for sample in samples if sample.mask is not None]
-    if masks:
-        found["mask"] = np.stack(masks)
-        context = [_sized(read_rgb(sample.context or sample.target), size) for sample in samples]
-        found["context"] = np.stack(context)
-    return found
-
-
-def _sized(picture: np.ndarray, size: tuple[int, int]) -> np.ndarray:
-    """The picture, (H, W) or (H, W, 3) uint8, at width and height `size`."""
-    if picture.shape[1::-1] == tuple(size):
-        return picture
-    from PIL import Image
-
-    return np.asarray(Image.fromarray(picture).resize(size, Image.Resampling.BILINEAR))
+def _surroundings(samples: Sequence[Sample], size: int) -> dict[str, np.ndarray]:
+    masks = [sample.mask for sample in samples if sample.mask is not None]
+    if not masks:
+        return {}
+    context = [sample.context or sample.target for sample in samples]
+    return {"mask": read_squashed(masks, size, grey=True), "context": read_squashed(context, size)}

@@ -68,8 +68,8 @@ class Start:
     """What a training begins with.
 
     sgdm: of the job's stage, in float32. null: (1, T, D) tokens of no appearance, None for zeros. anchor:
-    where the networks come from; its card says how they were trained, and those of its parts that
-    are not None go into the result.
+    where the networks come from, without these, for the other stage would take gigabytes to no purpose; its
+    card says how they were trained, and those of its parts that are not None go into the result.
     """
 
     sgdm: SGDM
@@ -92,7 +92,8 @@ def load_start(job: TrainingJob) -> Start:
     sgdm.fidelity = "trained"  # whatever its inference does, it was trained as it is trained now
     base = path if kind == "base" else None
     vae, vision = _vae(job, anchor, base), _vision(job, anchor, base)
-    return Start(sgdm, vae, vision, _null(job, anchor, base, vision), anchor)
+    null = _null(job, anchor, base, vision)
+    return Start(sgdm, vae, vision, null, replace(anchor, body=None, face=None))
 
 
 def start_kind(job: TrainingJob) -> tuple[str, Path]:

@@ -67,6 +67,7 @@ class Run:
         self.scaler = torch.amp.GradScaler(self.kind, enabled=config.precision == "fp16")
         self.interrupts = Interrupts()
         self.done = self.saved = 0
+        self.all_stop = False  # somebody pressed Ctrl-C, and all processes know it
         self.whole = True  # false inside of a step, when weights and optimiser may be of two minds
 
     @property
@@ -87,8 +88,8 @@ class Run:
                 ) from error
             self.done += 1
             self.whole = True
-        if self.workers.count > 1:
-            self.interrupts.pending = interrupted > 0  # all stop after the same step
+        # Of several processes all stop after the same step: one that was told later says so in the next.
+        self.all_stop = self.workers.count > 1 and interrupted > 0
         return loss
 
     def _make(self, objective: Objective) -> tuple[float, float]:
@@ -103,7 +104,7 @@ class Run:
 
     def stop_if_asked(self) -> None:
         """Raise the Ctrl-C that was held back."""
-        if self.interrupts.pending:
+        if self.all_stop or (self.interrupts.pending and self.workers.count == 1):
             raise KeyboardInterrupt
 
     def _backward(self, objective: Objective) -> float:
@@ -229,9 +230,17 @@ class Run:
         return self.done, {} if state is None else state.get("meter", {})
 
     def _restore(self, state: dict[str, Any]) -> None:
-        self.network.load_state_dict(state["network"])
-        self.average.restore(state["average"])
-        self.optimiser.load_state_dict(state["optimiser"])
+        try:
+            self.network.load_state_dict(state["network"])
+            self.average.restore(state["average"])
+            self.optimiser.load_state_dict(state["optimiser"])
+        except torch.cuda.OutOfMemoryError:
+            raise
+        except (RuntimeError, ValueError, KeyError):
+            raise AnchorError(
+                f"the checkpoint {self.path} is of a network with other layers than the one that is trained"
+                " now; start from the same file as before; delete it or choose another folder"
+            ) from None
         if state.get("scaler"):
             self.scaler.load_state_dict(state["scaler"])
         self.generator.set_state(state["generator"])

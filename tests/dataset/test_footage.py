@@ -52,6 +52,7 @@ def test_a_variable_rate_with_one_pose_per_frame_is_read_frame_by_frame(tmp_path
 def test_pictures_are_in_the_order_of_their_numbers(tmp_path: Path) -> None:
     for number in (10, 9, 1):
         Image.fromarray(np.full((8, 12, 3), number, np.uint8)).save(tmp_path / f"frame_{number}.png")
+    (tmp_path / "._frame_1.png").write_bytes(b"macOS")
     footage = open_footage(tmp_path, 30.0, 3)
     assert (footage.size, footage.fps, footage.n_frames) == ((12, 8), 30.0, 3)
     assert [int(frame[0, 0, 0]) for frame in footage.frames(1)] == [9, 10]

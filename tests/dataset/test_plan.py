@@ -61,6 +61,8 @@ def test_missing_video_and_motion(ada, tmp_path: Path) -> None:
         plan(ada, video=tmp_path / "none.mp4")
     with pytest.raises(AnchorError, match="this recording has no motion"):
         plan(ada, motion=None)
+    with pytest.raises(AnchorError, match=r"there is no matte at .*none\.mp4: check the name"):
+        plan(ada, matte=tmp_path / "none.mp4")
 
 
 def test_shots_of_one_person_share_their_crop(ada, tmp_path: Path) -> None:
@@ -96,3 +98,9 @@ def test_own_crop_must_lie_in_the_video(ada) -> None:
 def test_settings_out_of_range(name: str, value: object, message: str) -> None:
     with pytest.raises(AnchorError, match=message):
         PrepareOptions(**{name: value})
+
+
+def test_names_differ_by_more_than_case(ada, tmp_path: Path) -> None:
+    (tmp_path / "ADA.mp4").write_bytes(ada.video.read_bytes())
+    shots = [Recording(video, ada.motion_file) for video in (ada.video, tmp_path / "ADA.mp4")]
+    assert [clip.name for clip in plan_clips(shots, OPTIONS, standin_body())] == ["ada", "ADA_2"]

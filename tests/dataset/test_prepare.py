@@ -178,6 +178,19 @@ def test_a_stopped_run_goes_on_and_decodes_the_rest_alone(prepared, ada, tmp_pat
     assert not decoded
 
 
+def test_pictures_that_a_power_cut_left_empty_are_made_again(
+    bob, tmp_path: Path, monkeypatch, caplog
+) -> None:
+    monkeypatch.setattr(clip_module, "CHUNK", 4)
+    card = prepare_dataset([recording(bob)], tmp_path / "whole", MORE)
+    with pytest.raises(_Stop):
+        prepare_dataset([recording(bob)], tmp_path / "cut", MORE, stopping_step(8))
+    (tmp_path / "cut/mesh/000007.png").write_bytes(b"")
+    assert prepare_dataset([recording(bob)], tmp_path / "cut", MORE) == card
+    assert "bob: pictures from frame 4 on are lost and are made again" in caplog.text
+    assert pictures(tmp_path / "cut") == pictures(tmp_path / "whole")
+
+
 def test_a_folder_goes_on_with_the_same_settings_alone(prepared, ada, bob, tmp_path: Path) -> None:
     folder, _ = prepared
     with pytest.raises(

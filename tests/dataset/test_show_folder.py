@@ -86,6 +86,8 @@ def test_splits_become_clips_in_the_order_of_their_numbers(tmp_path: Path) -> No
     assert [one.video.name for one in found] == ["split_1", "split_2", "split_10"]
     assert {one.person for one in found} == {"ada"}
     assert not is_show_folder(tmp_path)
+    with pytest.raises(AnchorError, match=r"holds 3 SHOW folders, and matte\.mp4 is given for all of them"):
+        expand([Recording(tmp_path, matte=tmp_path / "matte.mp4")])
 
 
 def test_what_a_folder_may_lack(tmp_path: Path) -> None:

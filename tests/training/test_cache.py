@@ -20,7 +20,13 @@ from anchor_core.training.start import tiny_anchor
 
 from .dataset import SIZE, tables, write_dataset
 
-FIELDS = ("pose", "mean", "deviation", "reference", "which", "clip", "inpaint", "perturbed")
+FIELDS = ("pose", "mean", "deviation", "reference", "clip", "inpaint", "perturbed")
+
+
+def of_samples(data, name):
+    """One row per sample, as trained on, whatever the order of the references."""
+    value = getattr(data, name)
+    return value[data.which] if name == "reference" else value
 
 
 @pytest.fixture(scope="module")
@@ -41,7 +47,7 @@ def test_equals_what_memory_holds(folder, parts, tmp_path, manifest, train_visio
     ours = cached_set(read_manifest(folder / manifest), SIZE, parts, tmp_path)
     wanted = prepare(load_pictures(folder / manifest), parts.vae, parts.vision, train_vision)
     for name in FIELDS:
-        value, other = getattr(ours, name), getattr(wanted, name)
+        value, other = of_samples(ours, name), of_samples(wanted, name)
         assert (value is None) == (other is None), name
         if other is not None:
             torch.testing.assert_close(value, other, msg=name)
@@ -139,3 +145,26 @@ def test_full_disk(tmp_path, monkeypatch):
     ):
         fill_rows(tmp_path / "rows.npy", [1], rows_of([1], []), silent_step, "rows")
     assert not (tmp_path / "rows.npy").exists()
+
+
+def test_references_keep_their_rows_where_folders_are_renamed(parts, tmp_path):
+    """Two people: the names of the folders must not say whose tokens are whose."""
+    for name in ("ada", "eve"):
+        write_dataset(tmp_path / name, n_frames=4, person=name)
+    shutil.copytree(tmp_path / "ada", tmp_path / "zoe")
+
+    def rows(*folders):
+        samples = [s for f in folders for s in read_manifest(tmp_path / f / "manifest.jsonl")]
+        found = cached_set(samples, SIZE, parts, tmp_path / "cache")
+        return found.reference[found.which]
+
+    assert torch.equal(rows("ada", "eve"), rows("zoe", "eve"))
+
+
+def test_processes_that_only_read_need_a_shared_folder(folder, parts, tmp_path):
+    samples = read_manifest(folder / "manifest.jsonl")
+    with pytest.raises(AnchorError, match=r"this one does not see it; all machines need the same folder"):
+        cached_set(samples, SIZE, parts, tmp_path, fill=False)
+    assert not list(tmp_path.iterdir())
+    cached_set(samples, SIZE, parts, tmp_path)
+    assert len(cached_set(samples, SIZE, parts, tmp_path, fill=False).pose) == len(samples)

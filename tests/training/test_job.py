@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from anchor_core.cli import train as cli_train
 from anchor_core.errors import AnchorError
 from anchor_core.training.config import PUBLISHED
 from anchor_core.training.job import job_from, read_job
@@ -87,6 +88,9 @@ def test_order_of_precedence(tmp_path):
         ({"train": {"shared_noise": 1}}, r"train\.shared_noise is 1; need true or false"),
         ({"train": {"learning_rate": "fast"}}, r"train\.learning_rate is 'fast'; need a number"),
         ({"train": {"betas": [0.9]}}, r"train\.betas is \[0\.9\]; need 2 values"),
+        ({"train": {"betas": [0.9, 1.5]}}, r"betas is 1\.5; need 0 to 0\.999999"),
+        ({"train": {"weight_decay": -1}}, r"weight_decay is -1\.0; need 0 to 1"),
+        ({"train": {"seed": -1}}, r"seed is -1; need 0 to"),
         ({"train": {"precision": "int4"}}, r"precision is 'int4'; need one of fp32, bf16, fp16"),
         ({"train": {"null_probability": 2}}, r"null_probability is 2\.0; need 0 to 1"),
         ({"train": 3}, r"train is 3; need a table"),
@@ -111,11 +115,20 @@ def test_wrong_files_and_settings(tmp_path):
     path = tmp_path / "c.toml"
     with pytest.raises(AnchorError, match=r"there is no configuration .*c\.toml"):
         read_job(path)
-    path.write_text("steps 3")
+    path.write_text("steps 3", encoding="utf-8-sig")
     with pytest.raises(AnchorError, match=r"c\.toml is no TOML \("):
         read_job(path)
-    path.write_text('name="A"')
+    path.write_text('name="A"', encoding="utf-8-sig")  # as Notepad writes it
     with pytest.raises(AnchorError, match=r"--set steps is no setting; need table\.key=value"):
         read_job(path, settings=["steps"])
     with pytest.raises(AnchorError, match=r"c\.toml exists already; it is not written over"):
         write_config(path)
+
+
+def test_a_path_that_ends_in_tiny_is_a_path(tmp_path):
+    job = job_from({**GIVEN, "start": {"networks": "nets/tiny"}}, tmp_path)
+    assert not job.start.is_tiny
+
+
+def test_the_shell_knows_all_presets():
+    assert set(cli_train.PRESETS) == set(PRESETS)

@@ -38,11 +38,20 @@ def test_reads_published_lines(tmp_path):
         ([{"source": "0.png", "target": "0.png"}], "line 1 of .* has no 'reference'"),
         (["[1, 2]"], "line 1 of .* has no 'source'"),
         ([entry(target=7)], "line 1 of .* names the target .*7.png, which does not exist"),
+        (
+            [entry(0, 0, 1, person="ada"), entry(1, 1, 1, person="eve")],
+            r"gives ada the reference .*1\.png, which shows eve; a reference shows the person of the target",
+        ),
+        ([entry(mask="0.png"), entry(1, 1)], r"has a mask for other lines and none for the target .*1\.png"),
+        ([entry(mask=3)], "line 1 of .* has 3 as its mask; need a file name"),
+        ([entry(perturbed=["0.png"]), entry(1, 1)], r"has 1 perturbed meshes for other lines and 0 for"),
+        ([entry(perturbed="0.png")], "line 1 of .* has '0.png' as perturbed; need a list"),
+        ([entry(perturbed=["9.png"])], "line 1 of .* names the perturbed mesh .*9.png, which does not exist"),
     ],
 )
 def test_bad_lines(tmp_path, lines, message):
     with pytest.raises(AnchorError, match=message):
-        read_manifest(write(tmp_path, lines))
+        read_manifest(write(tmp_path, lines, sizes=((16, 16),) * 2))
 
 
 def test_missing_manifest(tmp_path):
@@ -79,3 +88,12 @@ def test_references_are_kept_once_and_clips_counted(tmp_path):
     assert pictures.reference.shape[0] == 2
     assert pictures.reference[pictures.which][:, 0, 0, 0].tolist() == [1, 1, 0]
     assert pictures.clip.tolist() == [0, 0, 1]
+
+
+def test_encodings(tmp_path):
+    path = write(tmp_path, [entry()])
+    path.write_text(path.read_text(), encoding="utf-8-sig")  # with the mark that Windows programs write
+    assert len(read_manifest(path)) == 1
+    path.write_bytes(b'{"clip": "Andr\xe9"}')
+    with pytest.raises(AnchorError, match=r"is no text in UTF-8 \(.*save it as such"):
+        read_manifest(path)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from dataclasses import replace
 from pathlib import Path
 
@@ -116,4 +117,6 @@ def test_dry_run_says_whether_it_fits(tmp_path, monkeypatch):
     monkeypatch.setattr("anchor_core.training.memory.room_on", lambda device: (1e6, "a small card"))
     text = dry_run(job)
     assert "DOES NOT FIT: a small card has 0.0 GB for it; take a smaller --preset" in text
+    monkeypatch.setattr("anchor_core.training.memory.room_on", lambda device: (math.inf, "memory"))
+    assert "how much memory is free cannot be told here" in dry_run(job)
     assert not job.folder.exists()  # nothing was begun

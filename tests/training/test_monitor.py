@@ -105,7 +105,7 @@ def test_a_sample_that_fails_does_not_stop_the_training(tmp_path: Path, caplog) 
 
 
 def test_a_full_disk_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def full(self: object, path: Path, *_: object) -> None:
+    def full(self: object, path: Path, *_: object, **__: object) -> None:
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(Image.Image, "save", full)

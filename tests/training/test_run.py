@@ -94,6 +94,11 @@ def test_low_rank_on_an_anchor_file(body, dataset, tmp_path):
     path = run_job(job_from(given))
     assert path.stat().st_size < 0.3 * job.out.stat().st_size
     assert load_anchor(path).card.name == "Ada"
+    other = load_anchor(job.out)  # under the same name; checkpoints hold the low-rank layers alone
+    next(other.body.parameters()).data.add_(1)
+    save_anchor(other, tmp_path / "base.safetensors")
+    with pytest.raises(AnchorError, match=r"was begun with the SHA-256 of start\.networks = "):
+        run_job(job_from(given))
 
 
 def test_low_rank_layers_of_both_stages_in_one_file(body, dataset, tmp_path):
@@ -187,6 +192,14 @@ def test_published_lines_at_another_size(dataset, tmp_path, monkeypatch, caplog)
         (
             {"data": {"sets": ["{ada}", "{bare}"]}},
             r"some sets have 0 perturbed meshes per frame and others 1",
+        ),
+        (
+            {"stage": "face", "out": "{body}"},
+            r"out is body\.safetensors, which has a body that would be lost; name it as start\.into too",
+        ),
+        (
+            {"start": {"networks": "{body}"}, "train": {"lora_rank": 2}, "out": "{body}"},
+            r"out is body\.safetensors, on which the low-rank layers stand",
         ),
         ({"train": {"lora_rank": 4}}, r"lora_rank is 4 and .*tiny is no anchor file"),
         ({"start": {"networks": "tiny", "into": "{body}"}}, r"body\.safetensors, which has no face to keep"),

@@ -60,6 +60,7 @@ def test_an_anchor_brings_everything(job, anchor_file):
     assert same(start.vision, wanted.vision)
     assert torch.equal(start.null, wanted.null_appearance)
     assert start.sgdm.fidelity == "trained"
+    assert start.anchor.body is start.anchor.face is None
 
 
 def test_tiny_is_the_same_each_time(job):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import os
 import signal
+from contextlib import nullcontext
 from dataclasses import replace
 from types import SimpleNamespace
 
@@ -17,8 +18,9 @@ from anchor_core.sampling.schedulers import STABLE_DIFFUSION
 from anchor_core.training import checkpoint
 from anchor_core.training.config import LoopConfig, SGDMConfig
 from anchor_core.training.loop import CHECKPOINT, fit
-from anchor_core.training.steps import check_precision
+from anchor_core.training.steps import Run, check_precision
 from anchor_core.training.trainer import train_sgdm
+from anchor_core.training.workers import Workers
 
 CONFIG = LoopConfig(steps=8, batch_size=4, checkpoint_every=3, log_every=1, warmup_steps=2)
 SGDM = SGDMConfig(steps=4, batch_size=6, learning_rate=3e-3, warmup_steps=1, log_every=1)
@@ -243,3 +245,31 @@ def test_fp16_that_always_overflows_is_one_sentence(tmp_path):
 
     with pytest.raises(AnchorError, match=r"gradients overflow in fp16 .*set precision to bf16 or fp32"):
         fit(net, steep, config, tmp_path)
+
+
+def test_a_checkpoint_of_another_network_is_one_sentence(tmp_path):
+    train(tmp_path)
+    other = nn.Linear(3, 1)
+    with pytest.raises(AnchorError, match=r"checkpoint\.pt is of a network with other layers than the one"):
+        fit(other, objective(other), CONFIG, tmp_path)
+
+
+@pytest.mark.parametrize("told", [0.0, 1.0])
+def test_a_ctrl_c_that_comes_late_is_told_in_the_next_step(tmp_path, told):
+    """Of several processes all stop after the same step, and none forgets that it was asked."""
+
+    class Two(Workers):
+        def add(self, numbers):
+            loss, _ = numbers
+            return [loss, told]
+
+        def add_(self, tensors):
+            pass
+
+    net = network()
+    run = Run(net, CONFIG, tmp_path / CHECKPOINT, Two("cpu", 2, 0))
+    run._parts = lambda objective: iter([(1, lambda: objective(0, run.generator))])
+    run.step(objective(net, lambda step: os.kill(os.getpid(), signal.SIGINT)))
+    assert run.interrupts.pending
+    with pytest.raises(KeyboardInterrupt) if told else nullcontext():
+        run.stop_if_asked()
