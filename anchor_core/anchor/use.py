@@ -30,6 +30,13 @@ def noise_schedule(card: AnchorCard) -> NoiseSchedule:
     )
 
 
+def schedule_fields(schedule: NoiseSchedule) -> dict[str, Any]:
+    """What a card says of a noise schedule: the inverse of `noise_schedule`."""
+    known = {field.name for field in fields(AnchorCard)}
+    shared = {f.name: getattr(schedule, f.name) for f in fields(NoiseSchedule) if f.name in known}
+    return {"num_train_timesteps": schedule.train_steps, **shared}
+
+
 def camera_of(card: AnchorCard) -> Camera:
     """The camera that the anchor was filmed with, at its resolution; the default one if unknown."""
     if card.camera is None:

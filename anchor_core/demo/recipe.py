@@ -36,7 +36,7 @@ from .. import __version__
 from ..anchor.card import AnchorCard
 from ..anchor.face_card import FaceCard
 from ..anchor.file import Anchor, save_anchor
-from ..anchor.use import appearance_tokens, noise_schedule, sampler_settings
+from ..anchor.use import appearance_tokens, noise_schedule, sampler_settings, schedule_fields
 from ..body.model import standin_body
 from ..files import atomic_path
 from ..motion.camera import default_camera
@@ -284,7 +284,6 @@ def training_ranges(scale: Scale, seed: int) -> MotionRanges:
 
 def demo_card(scale: Scale, seed: int) -> AnchorCard:
     """What stands on the card: everything that sampling and placing a motion needs."""
-    schedule = ZERO_TERMINAL_SNR
     return AnchorCard(
         name="Demo presenter",
         stage="finetuned",
@@ -296,15 +295,7 @@ def demo_card(scale: Scale, seed: int) -> AnchorCard:
         fps=FPS,
         training_steps=scale.pretrain.steps + scale.finetune.steps + scale.broaden.steps,
         seed=seed,
-        prediction_type=schedule.prediction_type,
-        num_train_timesteps=schedule.train_steps,
-        beta_start=schedule.beta_start,
-        beta_end=schedule.beta_end,
-        beta_schedule=schedule.beta_schedule,
-        zero_terminal_snr=schedule.zero_terminal_snr,
-        timestep_spacing=schedule.timestep_spacing,
-        steps_offset=schedule.steps_offset,
-        set_alpha_to_one=schedule.set_alpha_to_one,
+        **schedule_fields(ZERO_TERMINAL_SNR),
         scheduler="ddim",
         guidance_scale=1.0,  # guidance gains nothing where one person was learned, and doubles the time
         condition_scale=1.0,  # the scale of training

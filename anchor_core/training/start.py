@@ -26,6 +26,7 @@ from ..anchor.face_card import FaceCard
 from ..anchor.file import Anchor, join_networks, load_anchor
 from ..anchor.kinds import ANCHOR_KEY
 from ..anchor.published import find_stages, load_published
+from ..anchor.use import schedule_fields
 from ..anchor.weights import PICKLES, read_header
 from ..errors import AnchorError
 from ..sampling.schedulers import ZERO_TERMINAL_SNR
@@ -219,15 +220,12 @@ def tiny_anchor(job: TrainingJob) -> Anchor:
 
 def tiny_card(name: str) -> AnchorCard:
     """Networks from nothing learn v, and want the scales that they were trained with, in both stages."""
-    schedule = ZERO_TERMINAL_SNR
-    own = {f: getattr(schedule, f) for f in ("beta_start", "beta_end", "beta_schedule", "steps_offset")}
-    card = AnchorCard(name, **own, base="none: random networks", fidelity="trained", null_appearance="stored")
-    return replace(
-        card,
-        prediction_type=schedule.prediction_type,
-        zero_terminal_snr=schedule.zero_terminal_snr,
-        timestep_spacing=schedule.timestep_spacing,
-        set_alpha_to_one=schedule.set_alpha_to_one,
+    return AnchorCard(
+        name,
+        **schedule_fields(ZERO_TERMINAL_SNR),
+        base="none: random networks",
+        fidelity="trained",
+        null_appearance="stored",
         guidance_scale=1.0,
         condition_scale=1.0,
         steps=5,

@@ -27,18 +27,16 @@ from torch import Tensor
 from ...anchor.card import AnchorCard
 from ...anchor.face_card import FaceCard
 from ...anchor.file import Anchor, load_anchor
-from ...anchor.use import appearance_tokens, noise_schedule, sampler_settings
+from ...anchor.use import appearance_tokens, schedule_fields
 from ...demo.dataset import MANIFEST
 from ...demo.faces import FOLDER as FACE_FOLDER
 from ...demo.networks import new_face_sgdm, new_sgdm, new_vae, new_vision
-from ...demo.recipe import ANCHOR_NAME
+from ...demo.recipe import ANCHOR_NAME, body_pass
 from ...files import ASSETS, atomic_path
 from ...motion.camera import default_camera
 from ...progress import Progress, StepFactory
-from ...sampling.sampler import sample_latents
 from ...sampling.schedulers import ZERO_TERMINAL_SNR
 from ...sgdm.network import SGDM
-from ...sgdm.vae import decode_frames
 from ...training.config import SGDMConfig
 from ...training.data import TrainingSet, join_sets, prepare
 from ...training.manifest import read_manifest
@@ -51,8 +49,6 @@ from .world import FILMS, PEOPLE, cut_faces, faces_of, film_name, frames_of, per
 
 RUNS, WEIGHTS = "runs", "networks.safetensors"
 VAE, PRETRAIN, TOGETHER, FACE_PRETRAIN = "vae", "pretrain", "together", "face_pretrain"
-_CONTEXT_STEPS = 4
-"""Of the body pass behind the face crops, as in the recipe of the demo anchor."""
 
 
 @dataclass(frozen=True)
@@ -153,7 +149,7 @@ def training_set(
             pictures = replace(faces_of(out, film), context=None)
         else:
             pictures = cut_faces(
-                out, film, scale, _body_pass(body_anchor(out, scale, seed, "ours", run.person))
+                out, film, scale, body_pass(body_anchor(out, scale, seed, "ours", run.person))
             )
         data = prepare(pictures, vae, vision, train_vision)
         parts.append(replace(data, perturbed=perturbed_meshes(out, film)) if run.perturbed else data)
@@ -210,22 +206,13 @@ def _anchor(out: Path, scale: MethodScale, seed: int, person: int, vision: Any, 
 
 def method_card(scale: MethodScale, person: int) -> AnchorCard:
     """How the networks of this world want to be sampled: no guidance, the trained scale, windows of 16."""
-    schedule = ZERO_TERMINAL_SNR
     return AnchorCard(
         name=f"Person {person}",
         base="none: trained from nothing",
         resolution=(scale.size, scale.size),
         camera=default_camera(scale.size, scale.size).to_dict(),
         fps=FPS,
-        prediction_type=schedule.prediction_type,
-        num_train_timesteps=schedule.train_steps,
-        beta_start=schedule.beta_start,
-        beta_end=schedule.beta_end,
-        beta_schedule=schedule.beta_schedule,
-        zero_terminal_snr=schedule.zero_terminal_snr,
-        timestep_spacing=schedule.timestep_spacing,
-        steps_offset=schedule.steps_offset,
-        set_alpha_to_one=schedule.set_alpha_to_one,
+        **schedule_fields(ZERO_TERMINAL_SNR),
         guidance_scale=1.0,
         condition_scale=1.0,
         steps=scale.body_steps,
@@ -235,19 +222,6 @@ def method_card(scale: MethodScale, person: int) -> AnchorCard:
         null_appearance="stored",
         face=FaceCard(crop_size=scale.crop_size, guidance_scale=1.0, steps=scale.face_steps, mesh="drawn"),
     )
-
-
-def _body_pass(anchor: Anchor) -> Any:
-    """The body pass in few steps: meshes of a clip to frames."""
-    tokens, null = appearance_tokens(anchor)
-    settings = sampler_settings(anchor.card, steps=_CONTEXT_STEPS, overlap=0)
-
-    def render(mesh: Tensor) -> Tensor:
-        assert anchor.body is not None  # `body_anchor` has one
-        latents = sample_latents(anchor.body, mesh, tokens, null, settings, noise_schedule(anchor.card))
-        return decode_frames(anchor.vae, latents)
-
-    return render
 
 
 def _reference(manifest: Path) -> Tensor:
