@@ -26,6 +26,14 @@ CONFIG = LoopConfig(steps=8, batch_size=4, checkpoint_every=3, log_every=1, warm
 SGDM = SGDMConfig(steps=4, batch_size=6, learning_rate=3e-3, warmup_steps=1, log_every=1)
 
 
+@pytest.fixture(autouse=True)
+def _interruptible():
+    """Ctrl-C raises here too where the tests run in a shell's background, which ignores it."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
 def network():
     torch.manual_seed(0)
     return nn.Sequential(nn.Linear(3, 4), nn.Tanh(), nn.Linear(4, 1))
