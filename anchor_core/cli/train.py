@@ -81,8 +81,11 @@ def _write(args: argparse.Namespace) -> None:
 
 
 def _train(job: TrainingJob) -> None:
+    from ..training.checkpoint import CHECKPOINT
     from ..training.run import run_job
 
+    if (job.folder / CHECKPOINT).is_file():
+        print(f"{job.folder}: going on from its checkpoint", file=sys.stderr)
     try:
         path = run_job(job, step_bar, _say)
     except KeyboardInterrupt:

@@ -20,6 +20,7 @@ from .report import Curve, Measurement, left_out
 _MINUTE_S = 60.0
 _NEAR = 3  # steps before and after a window's border that it is compared with
 _CHANNELS = ("red", "green", "blue")
+_TELLING_S = 10.0  # of a clip whose slope per minute is more than chance
 
 
 @dataclass(frozen=True)
@@ -124,7 +125,10 @@ class TimeMeter:
             return left_out(f"{len(self._tint)} frames have no slope", "colour_drift")
         slopes, errors = drift(np.stack(self._tint), self._fps)
         most = int(np.abs(slopes).argmax())
-        note = f"{_CHANNELS[most]}, ± {errors[most]:.2f}, over {len(self._tint) / self._fps:.1f} s"
+        seconds = len(self._tint) / self._fps
+        note = f"{_CHANNELS[most]}, ± {errors[most]:.2f}, over {seconds:.1f} s"
+        if seconds < _TELLING_S:
+            note += ": too short to tell of minutes"
         return [Measurement("colour_drift", float(slopes[most]), note)]
 
     def curves(self) -> dict[str, Curve]:

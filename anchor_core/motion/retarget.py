@@ -42,8 +42,10 @@ def retarget(
     frame 0, which faces the camera; "source" keeps its turns as they are and adds its steps.
     lower_body: legs as in training ("target"), "sit", "stand", or those of the "source".
     enabled: False leaves all as it is; only a motion without a camera gets that and the place of the anchor.
-    A motion whose performer is this person is returned unchanged. Logs a warning that names the frames whose
-    back is turned to the camera. Raises AnchorError for an unknown word.
+    A motion whose performer is this person is returned unchanged, and so is one that stands before the very
+    camera of the card, as those that `prepare` writes do, unless another root or lower body is asked for: the
+    anchor was trained on its meshes as they are. Logs a warning that names the frames whose back is turned to
+    the camera. Raises AnchorError for an unknown word.
     """
     from ..anchor.use import betas_of, camera_of
 
@@ -51,6 +53,9 @@ def retarget(
         raise AnchorError(f"lower_body is {lower_body!r}: use one of {', '.join(LOWER_BODIES)}.")
     if motion.performer == card.name:
         return motion
+    if enabled and root == lower_body == "target" and is_footage(motion, card):
+        log.info("the motion stands before the camera of %s: it is left as it is", card.name)
+        return replace(motion, performer=card.name)
     place = place_of(card)
     if not enabled:
         seen = place_motion(motion, camera_of(card), motion.betas, root=root, keep_camera=True, place=place)
@@ -62,6 +67,13 @@ def retarget(
     if root != "target":
         _warn_of_backs(placed, root)
     return placed
+
+
+def is_footage(motion: Motion, card: AnchorCard) -> bool:
+    """Whether a motion has exactly the camera of the card, that of the training's pictures at their size,
+    and was not put before it for another person."""
+    same = motion.camera is not None and card.camera is not None and motion.camera.to_dict() == card.camera
+    return same and not motion.performer
 
 
 def place_of(card: AnchorCard) -> Place:

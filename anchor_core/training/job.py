@@ -82,7 +82,8 @@ class StartPoint:
 
 @dataclass(frozen=True)
 class Monitor:
-    """every: steps between two looks at held-out samples, 0 for none. samples: how many are made.
+    """every: steps between two looks at held-out samples, 0 for none; unless it is said, there are five looks
+    at least. samples: how many are made.
     tensorboard: write there too, where it is installed."""
 
     every: int = 1000
@@ -141,7 +142,9 @@ def read_job(path: Path, preset: str | None = None, settings: Sequence[str] = ()
     try:
         table = toml.loads(path.read_text(encoding="utf-8-sig"))  # Notepad writes a mark
     except (toml.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise AnchorError(f"{path} is no TOML ({error}); correct it") from None
+        raise AnchorError(
+            f"{path} is no TOML ({error}); texts stand in quotes, numbers do not; correct it"
+        ) from None
     given = _merged(table, _overrides(settings))
     if preset:
         given["preset"] = preset
@@ -166,8 +169,9 @@ def job_from(given: Table, base: Path | None = None, command: str = "") -> Train
         "data": _build(DataSource, _table(top, "data"), "data.", base),
         "start": _build(StartPoint, _table(top, "start"), "start.", base),
         "train": _build(SGDMConfig, train, "train.", base),
-        "monitor": _build(Monitor, _table(top, "monitor"), "monitor.", base),
     }
+    looks = {"every": min(Monitor.every, max(1, tables["train"].steps // 5)), **_table(top, "monitor")}
+    tables["monitor"] = _build(Monitor, looks, "monitor.", base)
     rest = {key: value for key, value in top.items() if key not in tables}
     _check_keys(rest, TrainingJob, "", (*tables, "command"), further=("preset", *tables))
     rest = {"stage": stage, "mode": mode, **rest}
@@ -212,6 +216,8 @@ def _check_keys(
         if key not in known:
             close = difflib.get_close_matches(key, known, 1)
             hint = f"did you mean {where}{close[0]}?" if close else f"known are {', '.join(known)}"
+            if not where and key in {f.name for f in fields(SGDMConfig)}:
+                hint = f"did you mean train.{key}?"
             raise AnchorError(f"{where}{key} is no key of the configuration; {hint} Correct or remove it")
 
 

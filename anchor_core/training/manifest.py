@@ -54,7 +54,10 @@ class Sample:
 def read_manifest(path: Path) -> list[Sample]:
     """Read and check a manifest; raises AnchorError that names the first bad line."""
     if not path.is_file():
-        raise AnchorError(f"there is no manifest at {path}; give a .jsonl file with one sample per line")
+        raise AnchorError(
+            f"there is no dataset at {path}; give a folder that prepare has made, or a .jsonl file with one"
+            " sample per line"
+        )
     try:
         lines = path.read_text(encoding="utf-8-sig").split("\n")
     except UnicodeDecodeError as error:

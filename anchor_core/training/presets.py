@@ -84,7 +84,8 @@ def write_config(path: Path, preset: str = "", stage: str = "body", mode: str = 
     """Write a commented TOML file with every key. Raises AnchorError where a file lies already."""
     if path.exists():
         raise AnchorError(f"{path} exists already; it is not written over; choose another name")
-    top: Values = {"stage": stage, "mode": mode, "name": "Name of the person", "out": "anchor.safetensors"}
+    top: Values = {"stage": stage, "mode": mode, "name": "Name of the person"}
+    top["out"] = f"{path.stem}.safetensors"
     base = "stable-diffusion-v1-5" if stage == "body" else "stable-diffusion-inpainting"
     start = base if mode == "pretrain" else "pretrained.safetensors"
     given: dict[str, Values] = {

@@ -47,7 +47,7 @@ def test_colour_drift_is_a_slope_per_minute():
     result[..., 0] -= 30
     found, _ = measured(result, truth)
     assert found["colour_drift"].value == pytest.approx(25 * 60, rel=1e-6)
-    assert found["colour_drift"].note == "blue, ± 0.00, over 2.0 s"
+    assert found["colour_drift"].note == "blue, ± 0.00, over 2.0 s: too short to tell of minutes"
     assert found["colour_offset"].value == pytest.approx(-30, rel=1e-6)
     assert found["colour_offset"].note == "red"
 

@@ -186,3 +186,16 @@ def seen(motion: Motion) -> dict[str, np.ndarray]:
     scale = np.median(camera.focal_px[1] / depth[:, 15])
     shoulders = points[[16, 17]].mean(axis=0)
     return {"head": points[15], "neck": points[12], "shoulders": shoulders, "scale": scale}
+
+
+def test_what_was_filmed_for_the_anchor_stays_as_it_is(card: AnchorCard) -> None:
+    """Its meshes are the ones that the networks were trained on."""
+    footage = replace(make_motion(), camera=camera_of(card))
+    kept = retarget(footage, card)
+    assert kept.performer == card.name
+    assert np.array_equal(kept.pose, footage.pose)
+    assert np.array_equal(kept.translation, footage.translation)
+    asked = retarget(footage, card, lower_body="sit")
+    assert not np.array_equal(asked.pose, footage.pose)
+    other = replace(footage, camera=default_camera(512, 512))
+    assert not np.array_equal(retarget(other, card).pose, footage.pose)

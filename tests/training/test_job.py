@@ -94,6 +94,7 @@ def test_order_of_precedence(tmp_path):
         ({"train": {"precision": "int4"}}, r"precision is 'int4'; need one of fp32, bf16, fp16"),
         ({"train": {"null_probability": 2}}, r"null_probability is 2\.0; need 0 to 1"),
         ({"train": 3}, r"train is 3; need a table"),
+        ({"steps": 3}, r"steps is no key of the configuration; did you mean train\.steps\?"),
         ({"stage": "hand"}, r"stage is 'hand'; need one of body, face"),
         ({"mode": "x"}, r"mode is 'x'; need one of finetune, pretrain"),
         ({"preset": "8gb"}, r"no preset '8gb'; known are published, 40gb"),
@@ -123,6 +124,11 @@ def test_wrong_files_and_settings(tmp_path):
         read_job(path, settings=["steps"])
     with pytest.raises(AnchorError, match=r"c\.toml exists already; it is not written over"):
         write_config(path)
+
+
+def test_short_trainings_are_looked_at_too(tmp_path):
+    assert job_from({**GIVEN, "train": {"steps": 300}}, tmp_path).monitor.every == 60
+    assert job_from({**GIVEN, "monitor": {"every": 0}}, tmp_path).monitor.every == 0
 
 
 def test_a_path_that_ends_in_tiny_is_a_path(tmp_path):

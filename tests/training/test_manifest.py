@@ -55,7 +55,7 @@ def test_bad_lines(tmp_path, lines, message):
 
 
 def test_missing_manifest(tmp_path):
-    with pytest.raises(AnchorError, match="there is no manifest"):
+    with pytest.raises(AnchorError, match="there is no dataset"):
         read_manifest(tmp_path / "none.jsonl")
 
 
