@@ -38,7 +38,7 @@ from .config import SGDMConfig
 from .job import TrainingJob
 from .lora import low_rank_size
 from .optimiser import make_optimiser
-from .run import config_of, device_of
+from .run import check_same, config_of, device_of
 from .sets import JobData, read_data
 from .start import start_kind, tiny_anchor
 from .workers import Workers, join_workers
@@ -76,6 +76,7 @@ class Need:
 def dry_run(job: TrainingJob) -> str:
     """Check data and start, and say in a table what the training takes and whether that fits."""
     data = read_data(job)
+    check_same(job, data)
     device = device_of(job)
     config = config_of(job, data, device)
     make_optimiser([torch.zeros(1, requires_grad=True)], config)  # it may need what is not installed

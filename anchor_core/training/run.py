@@ -55,7 +55,7 @@ def run_job(job: TrainingJob, step: StepFactory = silent_step, watch: Watch | No
         check_export(job, start)
         bar(2, 2, None)
     if workers.main:
-        _check_same(job, data)
+        _begin(job, data)
     monitor = _monitor(job, data, start) if workers.main else None
     tensors = _cached(job, data, start, workers, step)
     schedule = noise_schedule(start.anchor.card)
@@ -95,11 +95,25 @@ def config_of(job: TrainingJob, data: JobData, device: str) -> SGDMConfig:
     return config
 
 
-def _check_same(job: TrainingJob, data: JobData) -> None:
-    """Raise AnchorError where the folder holds a training of another start; the settings of the trainer are
-    compared by its checkpoint."""
+def _begin(job: TrainingJob, data: JobData) -> None:
+    """Note what the training starts from, for `check_same` of those who go on."""
+    facts = check_same(job, data)
+    with atomic_path(job.folder / BEGUN) as partial:
+        partial.write_text(json.dumps(facts, indent=1), encoding="utf-8")
+
+
+def check_same(job: TrainingJob, data: JobData) -> dict[str, Any]:
+    """What the training starts from, as plain facts.
+
+    Raises AnchorError where the folder holds a training of another start; the settings of the trainer are
+    compared by its checkpoint.
+    """
     place = job.folder / BEGUN
-    facts = {"stage": job.stage, "start.networks": job.start.networks.name, "data.size": data.size}
+    facts: dict[str, Any] = {
+        "stage": job.stage,
+        "start.networks": job.start.networks.name,
+        "data.size": data.size,
+    }
     if job.train.lora_rank:  # its checkpoints do not hold the weights that it stands on
         facts["the SHA-256 of start.networks"] = describe_base(job.start.networks).sha256
     saved = read_json(place) if place.is_file() and (job.folder / CHECKPOINT).is_file() else facts
@@ -109,8 +123,7 @@ def _check_same(job: TrainingJob, data: JobData) -> None:
                 f"the training in {job.folder} was begun with {key} = {saved.get(key)} and now it is {value};"
                 " going on needs the same; delete that folder or choose another as folder"
             )
-    with atomic_path(place) as partial:
-        partial.write_text(json.dumps(facts, indent=1), encoding="utf-8")
+    return facts
 
 
 def _cached(job: TrainingJob, data: JobData, start: Start, workers: Workers, step: StepFactory) -> Any:

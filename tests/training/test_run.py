@@ -158,8 +158,9 @@ def test_going_on_with_another_configuration(dataset, tmp_path):
     for key, now in (("steps", 2), ("seed", 7)):
         with pytest.raises(AnchorError, match=rf"was made with {key} = \d and now it is {now}"):
             run_job(job_from({**given, "train": {**given["train"], key: now}}))
-    with pytest.raises(AnchorError, match=r"was begun with data\.size = 32 and now it is 64"):
-        run_job(job_from({**given, "data": {**given["data"], "size": 64}}))
+    for use in (run_job, dry_run):
+        with pytest.raises(AnchorError, match=r"was begun with data\.size = 32 and now it is 64"):
+            use(job_from({**given, "data": {**given["data"], "size": 64}}))
     other = write_dataset(tmp_path / "eve", n_frames=9)
     with pytest.raises(AnchorError, match=r"dataset_hash"):
         run_job(job_from({**given, "data": {**given["data"], "sets": [str(other)]}}))
@@ -264,10 +265,10 @@ def test_the_shell(dataset, tmp_path, monkeypatch, capsys):
     options = [part for setting in settings for part in ("--set", setting)]
     assert main(["train", "c.toml", *options, "--dry-run"]) == 0
     assert "fits: memory of this machine" in capsys.readouterr().out
-    assert not (tmp_path / "anchor.safetensors").exists()
+    assert not (tmp_path / "c.safetensors").exists()
     assert main(["train", "c.toml", *options]) == 0
-    assert "anchor.safetensors: " in capsys.readouterr().out
-    assert read_card(tmp_path / "anchor.safetensors").made_with.endswith("train c.toml")
+    assert "c.safetensors: " in capsys.readouterr().out
+    assert read_card(tmp_path / "c.safetensors").made_with.endswith("train c.toml")
     assert main(["train", "c.toml", "--set", "train.stpes=2"]) == 1
     assert "train.stpes is no key" in capsys.readouterr().err
     assert main(["train"]) == 1
