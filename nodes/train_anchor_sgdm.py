@@ -167,7 +167,8 @@ def _job_inputs() -> list[io.Input]:
             options=[AUTOMATIC, *PRESETS],
             default=AUTOMATIC,
             tooltip="Settings for the memory of a card. automatic: by the memory of this one. published: "
-            "exactly as the paper's scripts. 12gb trains a LoRA, the others all weights.",
+            "exactly as the paper's scripts. 12gb trains a LoRA, the others all weights. demo: for networks "
+            "as small as those of the demo anchor, which want a hundred times the learning rate.",
         ),
         io.Int.Input(
             "steps",
