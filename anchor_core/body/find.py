@@ -39,6 +39,15 @@ def body_for(name: str, bodies: Mapping[str, Path], gender: str = "neutral") -> 
     return load_body(bodies[name])
 
 
+def open_body(path: Path | None, gender: str = "neutral") -> BodyModel:
+    """The body of a file, the one of a folder that fits the gender, or, for None, the stand-in."""
+    if path is None:
+        return standin_body()
+    if path.is_dir():
+        return body_for(AUTO, find_bodies([path]), gender)
+    return load_body(path)
+
+
 def _automatic(bodies: Mapping[str, Path], gender: str) -> str:
     for wanted in (gender, "neutral"):
         for name in bodies:

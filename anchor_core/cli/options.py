@@ -116,14 +116,9 @@ def _with_sound(motion: Motion, args: argparse.Namespace) -> Motion:
 
 def body_from(args: argparse.Namespace, gender: str) -> BodyModel:
     """The user's body file, the body of a folder that fits the gender, or the stand-in."""
-    from ..body.find import AUTO, body_for, find_bodies
-    from ..body.model import load_body, standin_body
+    from ..body.find import open_body
 
-    if args.body is None:
-        return standin_body()
-    if args.body.is_dir():
-        return body_for(AUTO, find_bodies([args.body]), gender)
-    return load_body(args.body)
+    return open_body(args.body, gender)
 
 
 def check_outputs(args: argparse.Namespace, *written: Path) -> None:

@@ -21,8 +21,8 @@ from typing import Any
 import numpy as np
 
 from .. import __version__
-from ..body.find import AUTO, body_for, find_bodies
-from ..body.model import BodyModel, load_body, standin_body
+from ..body.find import open_body
+from ..body.model import BodyModel
 from ..errors import AnchorError
 from ..files import atomic_path, write_png
 from ..motion.file import load_motion
@@ -62,7 +62,7 @@ def prepare_dataset(
 def _prepare(
     recordings: Sequence[Recording], out: Path, options: PrepareOptions, step: StepFactory
 ) -> DatasetCard:
-    body = _body(options)
+    body = open_body(options.body)
     plans = plan_clips(recordings, options, body, known_crops(out))
     journal = Journal(out, _settings(options), [_fingerprint(plan) for plan in plans])
     for plan in plans:
@@ -92,14 +92,6 @@ def _each_warning_once() -> Iterator[None]:
         yield
     finally:
         logger.removeFilter(is_new)
-
-
-def _body(options: PrepareOptions) -> BodyModel:
-    if options.body is None:
-        return standin_body()
-    if options.body.is_dir():
-        return body_for(AUTO, find_bodies([options.body]))
-    return load_body(options.body)
 
 
 def _settings(options: PrepareOptions) -> dict[str, Any]:

@@ -21,7 +21,7 @@ import numpy as np
 import torch
 
 from ..errors import AnchorError
-from ..files import atomic_path
+from ..files import atomic_path, write_png
 from ..motion.camera import default_camera
 from ..motion.motion import Motion
 from ..motion.perturb import perturb_motion
@@ -157,13 +157,11 @@ def _one_thread() -> None:
 
 
 def _write_clip(job: tuple[Path, Clip, DatasetSettings]) -> list[int]:
-    from PIL import Image
-
     root, clip, settings = job
     meshes, frames, calm = render_clip(clip, settings)
     for name, pictures in (("mesh", meshes), ("frame", frames)):
         for number, picture in enumerate(to_bytes(pictures)):
-            Image.fromarray(picture).save(root / name / f"{clip.first + number:06d}.png", compress_level=1)
+            write_png(root / name / f"{clip.first + number:06d}.png", picture, compress_level=1)
     return calm
 
 

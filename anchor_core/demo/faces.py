@@ -20,7 +20,7 @@ from ..body.model import standin_body
 from ..errors import AnchorError
 from ..face.inpaint import crops_of
 from ..face.track import FaceTrack, track_motion
-from ..files import atomic_path
+from ..files import atomic_path, write_png
 from ..motion.camera import Camera
 from ..progress import Progress
 from ..render.mesh import to_bytes
@@ -87,10 +87,8 @@ def _read(folder: Path, numbers: list[int]) -> Tensor:
 
 
 def _save(path: Path, picture: Tensor) -> None:
-    from PIL import Image
-
     pixels = picture.numpy() if picture.dtype == torch.uint8 else to_bytes(picture)
-    Image.fromarray(pixels).save(path, compress_level=1)
+    write_png(path, pixels, compress_level=1)
 
 
 def _write_manifest(path: Path, rows: list[dict[str, Any]], written: list[int]) -> None:

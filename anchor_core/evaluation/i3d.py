@@ -17,8 +17,6 @@ from ..errors import AnchorError
 from .weights import read_weights
 
 CLASSES = 400
-LEAST_FRAMES = 9
-"""Fewer leave less than the two steps in time that the last average takes."""
 
 _Triple = tuple[int, int, int]
 _MIXED: tuple[tuple[str, tuple[int, int, int, int, int, int]], ...] = (
@@ -101,7 +99,10 @@ class I3D(nn.Module):
         self.logits = Unit3D((channels, CLASSES), logits=True)
 
     def forward(self, x: Tensor) -> Tensor:
-        """(B, 3, F, 224, 224) in [-1, 1], F from LEAST_FRAMES: (B, 400), the mean of the logits over time."""
+        """(B, 3, F, 224, 224) in [-1, 1] to (B, 400), the mean of the logits over time.
+
+        F is 9 or more: fewer leave less than the two steps in time that the last average takes.
+        """
         x = pool_same(self.Conv3d_1a_7x7(x), (1, 3, 3), (1, 2, 2))
         x = self.Conv3d_2c_3x3(self.Conv3d_2b_1x1(x))
         for name, _ in _MIXED:

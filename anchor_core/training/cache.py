@@ -53,13 +53,15 @@ def cached_set(
     step: StepFactory = silent_step,
     *,
     fill: bool = True,
+    digest: str | None = None,
 ) -> TrainingSet:
     """The training set of `samples` at size x size pixels, from the cache in `folder` or computed into it.
 
     step(name, unit): progress of each file. fill: False in a process that only reads what another one has
-    computed. Raises AnchorError for unreadable pictures, full disks, and where there is nothing to read.
+    computed. digest: of `samples_digest`, where it is known: it reads all files. Raises AnchorError for
+    unreadable pictures, full disks, and where there is nothing to read.
     """
-    place = folder / cache_key(samples, size, parts)
+    place = folder / cache_key(samples, size, parts, digest)
     references, which = _reference_rows(samples)
     plans = _plans(samples, references, size, parts)
     if fill:
@@ -219,14 +221,14 @@ def open_rows(path: Path) -> Tensor:
     return torch.from_numpy(np.load(path, mmap_mode="c"))
 
 
-def cache_key(samples: Sequence[Sample], size: int, parts: Parts) -> str:
-    """Name of the content: pictures, size and networks."""
-    digest = hashlib.blake2b(digest_size=16)
-    digest.update(f"{_VERSION} {size} {parts.train_vision} {samples_digest(samples)}".encode())
-    digest.update(np.array(_reference_rows(samples)[1]).tobytes())
+def cache_key(samples: Sequence[Sample], size: int, parts: Parts, digest: str | None = None) -> str:
+    """Name of the content: pictures (digest: theirs, where it is known), size and networks."""
+    key = hashlib.blake2b(digest_size=16)
+    key.update(f"{_VERSION} {size} {parts.train_vision} {digest or samples_digest(samples)}".encode())
+    key.update(np.array(_reference_rows(samples)[1]).tobytes())
     for network in (parts.vae, parts.vision):
-        digest.update(weights_digest(network).encode())
-    return digest.hexdigest()
+        key.update(weights_digest(network).encode())
+    return key.hexdigest()
 
 
 def samples_digest(samples: Sequence[Sample]) -> str:

@@ -57,7 +57,7 @@ def run_job(job: TrainingJob, step: StepFactory = silent_step, watch: Watch | No
     if workers.main:
         _begin(job, data)
     monitor = _monitor(job, data, start) if workers.main else None
-    tensors = _cached(job, data, start, workers, step)
+    tensors = _cached(job, data, config, start, workers, step)
     schedule = noise_schedule(start.anchor.card)
 
     def report(state: StepReport) -> None:
@@ -126,20 +126,23 @@ def check_same(job: TrainingJob, data: JobData) -> dict[str, Any]:
     return facts
 
 
-def _cached(job: TrainingJob, data: JobData, start: Start, workers: Workers, step: StepFactory) -> Any:
+def _cached(
+    job: TrainingJob, data: JobData, config: SGDMConfig, start: Start, workers: Workers, step: StepFactory
+) -> Any:
     """The training set; one process computes what is missing, the others wait for it."""
     folder = job.data.cache or job.folder / CACHE
     parts = Parts(start.vae, start.vision, start.null, job.train.train_vision)
+    place: dict[str, Any] = {"folder": folder, "digest": config.dataset_hash}
     tensors = None
     if workers.main:
         for network in (start.vae, start.vision):
             network.to(workers.device)
-        tensors = cached_set(data.samples, data.size, parts, folder, step)
+        tensors = cached_set(data.samples, data.size, parts, step=step, **place)
         # From here on they are asked for a few samples now and then: their memory is worth more.
         for network in (start.vae, start.vision):
             network.to("cpu")
     workers.wait()
-    return tensors or cached_set(data.samples, data.size, parts, folder, fill=False)
+    return tensors or cached_set(data.samples, data.size, parts, fill=False, **place)
 
 
 def _monitor(job: TrainingJob, data: JobData, start: Start) -> Any:

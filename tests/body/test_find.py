@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from anchor_core.body import STANDIN, body_for, find_bodies, standin_body
+from anchor_core.body.find import open_body
 from anchor_core.errors import AnchorError
 
 WriteBody = Callable[..., Path]
@@ -42,3 +43,10 @@ def test_auto_goes_by_gender(write_body: WriteBody, tmp_path: Path) -> None:
 def test_unknown_body_names_the_choices(tmp_path: Path) -> None:
     with pytest.raises(AnchorError, match="There is no body 'x': choose one of auto, stand-in"):
         body_for("x", find_bodies([tmp_path]))
+
+
+def test_a_path_is_nothing_a_file_or_a_folder(write_body: WriteBody, tmp_path: Path) -> None:
+    assert open_body(None) is standin_body()
+    assert open_body(tmp_path) is standin_body()  # a folder without bodies
+    path = write_body("SMPLX_MALE.npz")
+    assert open_body(path).faces.shape == open_body(tmp_path, "male").faces.shape
