@@ -5,8 +5,20 @@ from __future__ import annotations
 from typing import Any
 
 import torch
+from torch import nn
 
 from ..errors import AnchorError
+
+# Fields of diffusers' configs that add inputs, or layers that `walk` does not know.
+_UNKNOWN = (
+    "addition_embed_type",
+    "class_embed_type",
+    "dual_cross_attention",
+    "encoder_hid_dim_type",
+    "global_pool_conditions",
+    "num_class_embeds",
+    "time_cond_proj_dim",
+)
 
 
 def check_networks(unet: Any, controlnet: Any) -> None:
@@ -37,19 +49,29 @@ def check_pose(pose: torch.Tensor, channels: int, stride: int) -> None:
 
 def check_latents(latents: torch.Tensor, channels: int, appearance: torch.Tensor, width: int) -> None:
     """Raise AnchorError unless latents are (B, F, channels, h, w) and appearance tokens (B, T, width)."""
-    if latents.ndim != 5 or latents.shape[2] != channels:
-        raise AnchorError(
-            f"Latents have shape {tuple(latents.shape)}: this model needs (B, F, {channels}, h, w)."
-        )
-    if appearance.ndim != 3 or appearance.shape[2] != width:
-        raise AnchorError(
-            f"Appearance tokens have shape {tuple(appearance.shape)} and this model needs (B, T, {width}): "
-            "encode the picture with the vision model of this anchor."
-        )
+    check_latent_shape(latents, channels)
+    check_width(appearance, width)
     if len(appearance) != len(latents):
         raise AnchorError(
             f"Got appearance tokens for {len(appearance)} windows and latents for {len(latents)}: "
             "give one set of tokens per window."
+        )
+
+
+def check_latent_shape(latents: torch.Tensor, channels: int) -> None:
+    """Raise AnchorError unless latents are (B, F, channels, h, w)."""
+    if latents.ndim != 5 or latents.shape[2] != channels:
+        raise AnchorError(
+            f"Latents have shape {tuple(latents.shape)}: this model needs (B, F, {channels}, h, w)."
+        )
+
+
+def check_width(appearance: torch.Tensor, width: int) -> None:
+    """Raise AnchorError unless appearance tokens are (B, T, width)."""
+    if appearance.ndim != 3 or appearance.shape[2] != width:
+        raise AnchorError(
+            f"Appearance tokens have shape {tuple(appearance.shape)} and this model needs (B, T, {width}): "
+            "encode the picture with the vision model of this anchor."
         )
 
 
@@ -69,6 +91,15 @@ def check_pose_features(pose_features: torch.Tensor, latents: torch.Tensor, stri
         raise AnchorError(
             f"Pose frames are {columns * stride} x {rows * stride} pixels and the latents stand for "
             f"{width * stride} x {height * stride}: render the pose at the size of the video."
+        )
+
+
+def check_timestep(timestep: torch.Tensor | float) -> None:
+    """Raise AnchorError unless `timestep` is one number."""
+    if isinstance(timestep, torch.Tensor) and timestep.numel() != 1:
+        raise AnchorError(
+            f"Got {timestep.numel()} time steps for guided windows, which take a step together: "
+            "give one number."
         )
 
 
@@ -97,3 +128,17 @@ def check_recomputation(network: Any, latents: torch.Tensor) -> None:
 
 def _plain(value: Any) -> Any:
     return list(value) if isinstance(value, (tuple, list)) else value
+
+
+def can_be_walked(unet: Any, controlnet: Any) -> bool:
+    """Whether `walk` knows every part of the two networks, as it does for Stable Diffusion's kinds."""
+    blocks = {"CrossAttnDownBlock2D", "DownBlock2D", "CrossAttnUpBlock2D", "UpBlock2D", None}
+    return all(
+        set(network.config.get(f"{way}_block_types") or ()) <= blocks
+        and isinstance(network.mid_block, nn.Module)
+        and type(network.mid_block).__name__ == "UNetMidBlock2DCrossAttn"
+        and network.config.get("attention_type", "default") == "default"
+        and not any(network.config.get(name) for name in _UNKNOWN)
+        for network in (unet, controlnet)
+        for way in ("down", "up")
+    )

@@ -11,14 +11,17 @@ place, into a tensor that also is the input of the mid block, so the mid block s
 from __future__ import annotations
 
 from collections.abc import Mapping
+from contextlib import AbstractContextManager
 from typing import Any, Literal, NamedTuple, get_args
 
 import torch
 from torch import nn
 
 from ..errors import AnchorError
-from .attention import AttentionFunction, adapt_attention
+from . import walk
+from .attention import AttentionFunction, KeysValues, adapt_attention, number_context_layers
 from .checks import (
+    can_be_walked,
     check_inpaint,
     check_latents,
     check_networks,
@@ -26,6 +29,10 @@ from .checks import (
     check_pose_features,
     check_recomputation,
 )
+from .contexts import ContextMemory
+from .deep import DeepFeatures
+from .far_keys import largest_attentions
+from .guided import GuidedWindows, check_guided, predict_by_batch, predict_by_walk
 from .normalization import adapt_normalization
 from .window import Window
 
@@ -88,6 +95,17 @@ class SGDM(nn.Module):
             *adapt_attention(unet, self.window, across_frames=True),
             *adapt_attention(controlnet, self.window, across_frames=False),
         ]
+        largest: list[Any] = largest_attentions(unet)
+        for attn in largest:
+            attn.processor.reduces = True
+        self._context_layers = {
+            "unet": number_context_layers(unet),
+            "controlnet": number_context_layers(controlnet),
+        }
+        self._context_memory = ContextMemory()
+        self._walkable = can_be_walked(unet, controlnet)
+        self.passes = walk.PLAIN
+        self.feed_forward_chunk = 0
         controlnet.controlnet_cond_embedding = PoseEmbedding(
             controlnet.controlnet_cond_embedding, self.window
         )
@@ -118,6 +136,13 @@ class SGDM(nn.Module):
         """Compute attention by `attention(query, key, value)` on (B, heads, tokens, c) in both networks."""
         for processor in self._processors:
             processor.attention = attention
+
+    def one_clip(self) -> AbstractContextManager[None]:
+        """Inside of the block, `guided` projects every context once, as long as it is given the same tensor.
+
+        Nothing is remembered outside. A context that was written to, or other weights, are projected anew.
+        """
+        return self._context_memory.one_clip()
 
     def embed_pose(self, pose: torch.Tensor) -> torch.Tensor:
         """Features of pose pictures, the same in all steps: compute them once per clip.
@@ -199,6 +224,38 @@ class SGDM(nn.Module):
                 return_dict=False,
             )
         return prediction.unflatten(0, (batch, frames))
+
+    @torch.no_grad()
+    def guided(
+        self,
+        latents: torch.Tensor,
+        timestep: torch.Tensor | float,
+        contexts: torch.Tensor,
+        pose_features: torch.Tensor,
+        condition_scale: float = 1.0,
+        inpaint: torch.Tensor | None = None,
+        *,
+        far_keys: int = 1,
+        deep: DeepFeatures | None = None,
+    ) -> torch.Tensor:
+        """Predict windows of frames under several contexts at once, for guidance: (B, W, F, C, h, w).
+
+        Equal to `forward` on the windows repeated per context, up to rounding, and faster: see `walk`.
+        latents: (W, F, C, h, w), W windows of F frames; timestep: one number; contexts: (B, T, D), usually
+        [null, appearance]; pose_features: (W or 1, F, c, h, w); condition_scale, inpaint: as in `forward`.
+        Not exact: far_keys > 1, see the module `far_keys`; deep: of these windows, filled in a full step
+        and reused in the steps after, see the module `deep`.
+        Without gradients. Raises AnchorError when shapes do not fit.
+        """
+        given = GuidedWindows(
+            latents, timestep, contexts, pose_features, float(condition_scale), inpaint, far_keys, deep
+        )
+        check_guided(self, given)
+        return predict_by_walk(self, given) if self._walkable else predict_by_batch(self, given)
+
+    def project_contexts(self, part: str, contexts: torch.Tensor) -> list[KeysValues]:
+        """Keys and values of contexts (B, T, D) in the cross-attention layers of "unet" or "controlnet"."""
+        return self._context_memory.project(self._context_layers[part], contexts)
 
 
 def per_frame(timestep: torch.Tensor | float, batch: int, frames: int) -> torch.Tensor | float:
