@@ -6,6 +6,8 @@ Clip-length tensors stay on the CPU as they were given; one window at a time goe
 from __future__ import annotations
 
 import logging
+from collections.abc import Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -13,13 +15,21 @@ import numpy as np
 import torch
 
 from ..errors import AnchorError
+from ..frames import Frames
 from .windows import Window
 
 logger = logging.getLogger("anchor")
 
+Place = tuple[torch.device, torch.dtype]
+"""Where, and in which type, a network works."""
+
 
 class Network(Protocol):
-    """What the sampler needs of a network; SGDM is one."""
+    """What the sampler needs of a network; SGDM is one.
+
+    A network that also has `guided` is asked for all contexts of a window at once, inside of its `one_clip`:
+    see GuidedNetwork.
+    """
 
     @property
     def latent_channels(self) -> int:
@@ -43,16 +53,43 @@ class Network(Protocol):
         """Weights; the first one tells device and type."""
 
 
+class GuidedNetwork(Network, Protocol):
+    """A network that shares among contexts and steps what they have in common.
+
+    feed_forward_chunk: the feed-forward layers work on so many images at a time; 0: on all at once.
+    """
+
+    feed_forward_chunk: int
+
+    def guided(
+        self,
+        latents: torch.Tensor,
+        timestep: torch.Tensor,
+        contexts: torch.Tensor,
+        pose_features: torch.Tensor,
+        condition_scale: float = 1.0,
+        inpaint: torch.Tensor | None = None,
+        *,
+        far_keys: int = 1,
+        deep: Any = None,
+    ) -> torch.Tensor:
+        """W windows (W, F, C, h, w) in each of B contexts (B, T, D): (B, W, F, C, h, w)."""
+
+    def one_clip(self) -> AbstractContextManager[Any]:
+        """While it is entered, what follows from the same context tensors and weights is computed once."""
+
+
 @dataclass(frozen=True)
 class Conditioning:
     """All that a clip is made from besides noise.
 
-    pose: (F, H, W, 3) or (F, 3, H, W), float in [0, 1] or uint8. appearance: (1, T, D) tokens of the
-    reference picture. null: (1, T, D) tokens of the unconditional pass, or None where no guidance is used.
-    inpaint: (F, C_extra, h, w) extra input channels of an inpainting U-Net (mask, masked latents), or None.
+    pose: (F, H, W, 3) or (F, 3, H, W), float in [0, 1] or uint8; `Frames` where they do not lie in memory.
+    appearance: (1, T, D) tokens of the reference picture. null: (1, T, D) tokens of the unconditional pass,
+    or None where no guidance is used. inpaint: (F, C_extra, h, w) extra input channels of an inpainting U-Net
+    (mask, masked latents), or None.
     """
 
-    pose: torch.Tensor | np.ndarray
+    pose: torch.Tensor | np.ndarray | Frames
     appearance: torch.Tensor
     null: torch.Tensor | None = None
     inpaint: torch.Tensor | None = None
@@ -62,9 +99,15 @@ class Conditioning:
         """Frames of the clip."""
         return len(self.pose)
 
+    @property
+    def pixels(self) -> tuple[int, int]:
+        """Height and width of the pose frames."""
+        sides = tuple(int(side) for side in self.pose.shape[1:])
+        return (sides[0], sides[1]) if sides[2] == 3 else (sides[1], sides[2])
+
     def pose_window(self, window: Window, device: torch.device, dtype: torch.dtype) -> torch.Tensor:
         """Pose frames of a window as the network wants them: (N, 3, H, W) in [0, 1]."""
-        frames = select_frames(_tensor(self.pose), window).to(device)
+        frames = on_device(select_frames(self.pose, window), device)
         scaled = frames.float() / 255 if frames.dtype == torch.uint8 else frames
         return (scaled if _channels_first(scaled) else scaled.permute(0, 3, 1, 2)).to(dtype).contiguous()
 
@@ -79,13 +122,11 @@ class Conditioning:
             )
         return torch.cat([self.null.to(device, dtype), self.appearance.to(device, dtype)])
 
-    def extra_window(
-        self, window: Window, device: torch.device, dtype: torch.dtype
-    ) -> dict[str, torch.Tensor]:
-        """Further inputs of the network for a window, by name: (1, F, ...); none for the body pass."""
+    def extra_windows(self, windows: Sequence[Window], place: Place) -> dict[str, torch.Tensor]:
+        """Further inputs of the network for windows of one length, by name: (W, F, ...)."""
         if self.inpaint is None:
             return {}
-        return {"inpaint": select_frames(self.inpaint, window).to(device, dtype)[None]}
+        return {"inpaint": on_device(stack_frames(self.inpaint, windows), *place)}
 
 
 class PoseFeatures:
@@ -96,49 +137,81 @@ class PoseFeatures:
     """
 
     def __init__(
-        self,
-        network: Network,
-        conditioning: Conditioning,
-        window_size: int,
-        budget: float,
-        place: tuple[torch.device, torch.dtype],
+        self, network: Network, conditioning: Conditioning, window_size: int, budget: float, place: Place
     ) -> None:
         self._network = network
         self._conditioning = conditioning
         self._place = place
-        first = self._embed((0,))
-        self.latent_size: tuple[int, int] = (first.shape[-2], first.shape[-1])
-        needed = first.numel() * first.element_size() * conditioning.n_frames
-        self._kept = self._embed_all(first, window_size) if needed <= budget else None
-        if self._kept is None:
+        self._chunk = window_size
+        self._first: torch.Tensor | None = self._embed((0,))
+        self._shape = tuple(self._first.shape[1:])
+        self._kept: torch.Tensor | None = None
+        needed = self._first.numel() * self._first.element_size() * conditioning.n_frames
+        self.keeps = needed <= budget
+        if not self.keeps:
             logger.info("pose features need %.1f GiB and are recomputed per window", needed / 2**30)
 
-    def window(self, window: Window) -> torch.Tensor:
-        """Features of a window: (N, c, h, w) on the device."""
-        return self._embed(window) if self._kept is None else select_frames(self._kept, window)
+    @property
+    def latent_size(self) -> tuple[int, int]:
+        """Height and width of the latents."""
+        return self._shape[-2], self._shape[-1]
+
+    def windows(self, windows: Sequence[Window]) -> torch.Tensor:
+        """Features of windows of one length: (W, F, c, h, w) on the device."""
+        if not self.keeps:
+            parts = [self._embed(window) for window in windows]
+            return parts[0][None] if len(parts) == 1 else torch.stack(parts)
+        if self._kept is None:
+            self._kept = self._embed_all()
+        return stack_frames(self._kept, windows)
+
+    def drop(self) -> None:
+        """Keep nothing from now on."""
+        self._first = self._kept = None
+        self.keeps = False
 
     def _embed(self, window: Window) -> torch.Tensor:
         return self._network.embed_pose(self._conditioning.pose_window(window, *self._place))
 
-    def _embed_all(self, first: torch.Tensor, chunk: int) -> torch.Tensor:
+    def _embed_all(self) -> torch.Tensor:
+        assert self._first is not None
         n_frames = self._conditioning.n_frames
-        kept = first.new_empty((n_frames, *first.shape[1:]))
-        for start in range(0, n_frames, chunk):
-            stop = min(start + chunk, n_frames)
+        kept = self._first.new_empty((n_frames, *self._shape))
+        self._first = None
+        for start in range(0, n_frames, self._chunk):
+            stop = min(start + self._chunk, n_frames)
             kept[start:stop] = self._embed(tuple(range(start, stop)))
         return kept
 
 
-def select_frames(clip: torch.Tensor, window: Window) -> torch.Tensor:
+def select_frames(clip: torch.Tensor | np.ndarray | Frames, window: Window) -> torch.Tensor:
     """Frames of a window along dimension 0: a view, or a copy where the window wraps round the clip's end."""
     if window[-1] - window[0] + 1 == len(window):
-        return clip[window[0] : window[-1] + 1]
-    return clip[torch.tensor(window, device=clip.device)]
+        part: Any = clip[window[0] : window[-1] + 1]
+        return _tensor(part)
+    if isinstance(clip, np.ndarray):
+        clip = torch.from_numpy(clip)
+    chosen: torch.Tensor = clip[torch.tensor(window, device=getattr(clip, "device", None))]
+    return chosen
+
+
+def stack_frames(clip: torch.Tensor, windows: Sequence[Window]) -> torch.Tensor:
+    """Frames of windows of one length, (W, F, ...); of a single window a view."""
+    if len(windows) == 1:
+        return select_frames(clip, windows[0])[None]
+    return torch.stack([select_frames(clip, window) for window in windows])
+
+
+def on_device(tensor: torch.Tensor, device: torch.device, dtype: torch.dtype | None = None) -> torch.Tensor:
+    """A tensor on a device; neither this thread nor the device waits for the copy to a GPU."""
+    if device.type != "cuda" or tensor.device.type != "cpu":
+        return tensor.to(device, dtype)
+    return tensor.contiguous().pin_memory().to(device, non_blocking=True).to(dtype or tensor.dtype)
 
 
 def check_conditioning(conditioning: Conditioning) -> None:
     """Raise AnchorError, in one sentence, for tensors that cannot be a clip's conditioning."""
-    _check_pose(_tensor(conditioning.pose))
+    _check_pose(conditioning.pose)
     tokens = conditioning.appearance
     if tokens.ndim != 3 or len(tokens) != 1:
         raise AnchorError(
@@ -159,17 +232,20 @@ def check_conditioning(conditioning: Conditioning) -> None:
         )
 
 
-def _check_pose(pose: torch.Tensor) -> None:
-    if pose.ndim != 4 or 3 not in (pose.shape[1], pose.shape[3]):
+def _check_pose(pose: torch.Tensor | np.ndarray | Frames) -> None:
+    if len(pose.shape) != 4 or 3 not in (pose.shape[1], pose.shape[3]):
         raise AnchorError(
             f"the pose frames have the shape {tuple(pose.shape)}: need (frames, height, width, 3) "
             "or (frames, 3, height, width)"
         )
     if len(pose) == 0:
         raise AnchorError("there are 0 pose frames: need 1 or more; choose a motion that has frames")
-    if pose.dtype != torch.uint8 and not bool((pose[0] >= 0).all() and (pose[0] <= 1).all()):
+    if pose.dtype in (torch.uint8, np.uint8):
+        return
+    first = _tensor(pose[0])
+    if not bool((first >= 0).all() and (first <= 1).all()):
         raise AnchorError(
-            f"the first pose frame holds values from {float(pose[0].min()):g} to {float(pose[0].max()):g}: "
+            f"the first pose frame holds values from {float(first.min()):g} to {float(first.max()):g}: "
             "need 0 to 1 (or uint8); divide pictures by 255 and do not normalise them"
         )
 

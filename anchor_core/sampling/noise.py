@@ -33,12 +33,32 @@ def draw_noise(
             f"noise of {n_frames} frames, {channels} channels and {width}x{height} latents was asked for: "
             "need 1 or more of each; check that the clip has frames"
         )
-    generator = torch.Generator("cpu").manual_seed(seed)
-    one = (1, channels, height, width)
-    if shared:
-        return torch.randn(one, generator=generator).to(dtype).repeat(n_frames, 1, 1, 1)
-    # One call per frame: a single large call would give other numbers when the clip's length changes.
-    return torch.cat([torch.randn(one, generator=generator) for _ in range(n_frames)]).to(dtype)
+    return NoiseStream(seed, (channels, height, width), shared=shared).take(n_frames).to(dtype)
+
+
+class NoiseStream:
+    """The same noise, some frames at a time.
+
+    shape: (C, h, w) of a frame. The frames of all calls of `take` together are those of one `draw_noise`.
+    """
+
+    def __init__(self, seed: int, shape: tuple[int, int, int], *, shared: bool) -> None:
+        self._generator = torch.Generator("cpu").manual_seed(seed)
+        self._shape = (1, *shape)
+        self._shared = self._draw() if shared else None
+
+    def take(self, n_frames: int) -> torch.Tensor:
+        """The next frames, (n, C, h, w) float32."""
+        if self._shared is not None:
+            return self._shared.repeat(n_frames, 1, 1, 1)
+        # One draw per frame: a single large one would give other numbers when the clip's length changes.
+        frames = torch.empty((n_frames, *self._shape[1:]))
+        for number in range(n_frames):
+            frames[number] = self._draw()[0]
+        return frames
+
+    def _draw(self) -> torch.Tensor:
+        return torch.randn(self._shape, generator=self._generator)
 
 
 def check_seed(seed: int) -> None:

@@ -6,121 +6,71 @@ a network of fidelity `reference` this equals the published sampler up to roundi
 
 Deviations: predictions are guided before they are averaged (equal, because guidance is linear, and one
 accumulator instead of two), sums and latents are float32 in any network type, noise comes from the CPU.
+
+Of the clip's length there are only the latents, one sum, and what a multistep solver remembers; they lie on
+the CPU. Devices hold a window.
 """
 
 from __future__ import annotations
 
-import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from contextlib import ExitStack, closing
 from dataclasses import dataclass
 from functools import partial
-from typing import Any
+from itertools import pairwise
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 import torch
 
 from ..errors import AnchorError
-from .conditioning import Conditioning, Network, PoseFeatures, check_conditioning, select_frames
-from .noise import check_seed, draw_noise
-from .schedulers import NoiseSchedule, first_latents, predict_clean, solver_step, start_scheduler
-from .windows import Window, check_weighting, check_windows, plan_weights, plan_windows
+from .conditioning import (
+    Conditioning,
+    Network,
+    Place,
+    PoseFeatures,
+    check_conditioning,
+    select_frames,
+    stack_frames,
+)
+from .dealing import Job, make_jobs, predictions
+from .keeping import Keeping
+from .noise import draw_noise
+from .predictor import Predictor, guide, is_out_of_memory
+from .ranks import Ranks, share_of
+from .schedulers import NoiseSchedule
+from .settings import Memory, SamplerSettings
+from .solver import ClipSolver
+from .state import SampleKeeper, SampleState
+from .windows import Window, plan_weights, plan_windows
+
+if TYPE_CHECKING:
+    from ..frames import Frames
+
+__all__ = [
+    "Conditioning",
+    "Memory",
+    "Network",
+    "PoseFeatures",
+    "SamplerSettings",
+    "WindowCallback",
+    "guide",
+    "sample",
+    "sample_latents",
+]
 
 WindowCallback = Callable[[int, int, int, int, torch.Tensor], None]
 """(step, window, n_steps, n_windows, preview) after each window. preview: (window frames, C, h, w), the clean
-latents as the network sees them now. n_windows may differ from step to step. Raise to interrupt."""
+latents as the network sees them now. n_windows may differ from step to step; of several processes each counts
+its own windows. A clip that goes on begins where it stopped. Raise to interrupt."""
 
-
-@dataclass(frozen=True)
-class SamplerSettings:
-    """How a clip is denoised. Defaults: the published inference, except for the last window and the solver's
-    name, which `schedule` and `scheduler` tell.
-
-    steps: solver steps. guidance_scale: classifier-free guidance; 1 or less runs no unconditional pass.
-    condition_scale: strength of the pose (W_c of the paper). condition_start, condition_end: the share of the
-    steps, 0 to 1, in which the pose acts. window_size, overlap: frames (ws, os). schedule, weighting: see
-    windows.py. scheduler: see schedulers.py. shared_noise: all frames start from one noise.
-    denoise: share of the steps that is run, from given latents if below 1.
-    """
-
-    steps: int = 20
-    guidance_scale: float = 7.5
-    condition_scale: float = 2.0
-    condition_start: float = 0.0
-    condition_end: float = 1.0
-    window_size: int = 16
-    overlap: int = 4
-    schedule: str = "static"
-    weighting: str = "flat"
-    scheduler: str = "ddim"
-    shared_noise: bool = True
-    seed: int = 0
-    denoise: float = 1.0
-
-    def __post_init__(self) -> None:
-        check_windows(self.window_size, self.overlap, self.schedule)
-        check_weighting(self.weighting)
-        check_seed(self.seed)
-        if self.steps < 1:
-            raise AnchorError(f"steps is {self.steps}: need 1 or more; usual is 10 to 30")
-        for name in ("guidance_scale", "condition_scale"):
-            value = getattr(self, name)
-            if not (math.isfinite(value) and value >= 0):
-                raise AnchorError(f"{name} is {value}: need 0 or more; usual is what the anchor's card says")
-        if not 0 <= self.condition_start <= self.condition_end <= 1:
-            raise AnchorError(
-                f"the pose acts from {self.condition_start} to {self.condition_end} of the steps: "
-                "need 0 <= condition_start <= condition_end <= 1"
-            )
-        if not 0 < self.denoise <= 1:
-            raise AnchorError(
-                f"denoise is {self.denoise}: need more than 0 and at most 1; 1 starts from pure noise"
-            )
-
-    @property
-    def guided(self) -> bool:
-        """Whether there is an unconditional pass."""
-        return self.guidance_scale > 1
-
-    @property
-    def skipped_steps(self) -> int:
-        """Steps left out at the noisy end because of `denoise`; at least one step is run."""
-        return self.steps - max(1, round(self.steps * self.denoise))
-
-    def scale_at(self, step: int) -> float:
-        """Strength of the pose at a step, 0 .. steps - 1."""
-        begin, end = self.condition_start * self.steps, self.condition_end * self.steps
-        return self.condition_scale if begin <= step < end else 0.0
-
-
-@dataclass(frozen=True)
-class Memory:
-    """What may be spent on the device; no choice changes the result.
-
-    pose_gib: pose features of the clip up to this size are kept. split_guidance: run the unconditional and
-    the conditional pass one after the other, for about two thirds of a window's memory.
-    """
-
-    pose_gib: float = 2.0
-    split_guidance: bool = False
-
-
-@dataclass(frozen=True)
-class _Run:
-    """What stays the same during one call."""
-
-    network: Network
-    settings: SamplerSettings
-    conditioning: Conditioning
-    features: PoseFeatures
-    tokens: torch.Tensor
-    scheduler: Any
-    split: bool
-    callback: WindowCallback | None
+Device = tuple[Network, "torch.device | str | None", "torch.dtype | None"]
+"""A network, and where and in which type it works: the arguments `network`, `device`, `dtype` of `sample`."""
 
 
 def sample_latents(
     sgdm: Network,
-    pose_frames: torch.Tensor | np.ndarray,
+    pose_frames: torch.Tensor | np.ndarray | Frames,
     appearance: torch.Tensor,
     null: torch.Tensor | None,
     settings: SamplerSettings,
@@ -149,106 +99,179 @@ def sample(
     dtype: torch.dtype | None = None,
     memory: Memory | None = None,
     callback: WindowCallback | None = None,
+    keep: SampleKeeper | None = None,
+    ranks: Ranks | None = None,
+    others: Sequence[Device] = (),
 ) -> torch.Tensor:
     """Denoise a clip: (F, C, h, w) float32 on the CPU.
 
     noise: (F, C, h, w) to start from instead of the seed's. latents: (F, C, h, w) clean latents, used where
     settings.denoise is below 1. device, dtype: where and in which type the network works; if given, it is
     moved there, as `Module.to` does. callback: see WindowCallback; what it raises passes through, and
-    nothing is left behind. The result depends on nothing but these arguments.
+    nothing is left behind but what `keep` keeps. The result depends on nothing but these arguments.
+
+    keep: keeps the state, and gives one to go on from, to the same bits. ranks: the processes that share the
+    windows of each step; each gets the result, equal to that of one process up to the order of sums. Only
+    the main one's `keep` is written to, after whole steps. others: further devices, which take windows of
+    this process in threads of their own; each needs a network of its own.
     """
     check_conditioning(conditioning)
     memory = memory or Memory()
-    place = _place(network, device, dtype)
-    skip = settings.skipped_steps
-    scheduler = start_scheduler(settings.scheduler, noise_schedule, settings.steps, skip)
-    tokens = conditioning.tokens(settings.guided, *place)
-    features = PoseFeatures(network, conditioning, settings.window_size, memory.pose_gib * 2**30, place)
-    shape = (conditioning.n_frames, network.latent_channels, *features.latent_size)
-    start = _start(settings, shape, noise, latents)
-    current = first_latents(scheduler, *start, skip=skip)
-    run = _Run(network, settings, conditioning, features, tokens, scheduler, memory.split_guidance, callback)
-    for step in range(skip, settings.steps):
-        prediction = _predict_clip(run, current, step)
-        current = solver_step(scheduler, prediction, step, current, (settings.seed, settings.shared_noise))
-        _check_finite(current, step, settings.steps)
-    return current
+    devices = [(network, device, dtype), *others]
+    dealt = _Dealt(settings, conditioning.n_frames, memory.windows_at_once, ranks)
+    n_parts = len(dealt.jobs(settings.skipped_steps))
+    with ExitStack() as stack:
+        predictors = [
+            Predictor(one, conditioning, settings, memory, _place(one, where, kind), n_parts)
+            for one, where, kind in devices
+        ]
+        for predictor in predictors:
+            stack.enter_context(predictor.prepared())
+        shape = (conditioning.n_frames, network.latent_channels, *predictors[0].latent_size)
+        _check_start(settings, shape, noise, latents)
+        solver = ClipSolver(settings, noise_schedule, conditioning.n_frames)
+        keeping = Keeping(keep, ranks, settings, solver)
+        state = keeping.load(shape) or _begin(solver, settings, shape, noise, latents)
+        run = _Run(settings, solver, predictors, dealt, keeping, callback)
+        stack.enter_context(keeping.when_interrupted(state))
+        while state.step < settings.steps:
+            _make_step(run, state)
+    return state.latents
 
 
-def _predict_clip(run: _Run, latents: torch.Tensor, step: int) -> torch.Tensor:
-    """The windows' guided predictions, averaged by their weights: (F, C, h, w) float32."""
-    settings = run.settings
-    windows = plan_windows(len(latents), settings.window_size, settings.overlap, settings.schedule, step)
-    closed = settings.schedule == "looped"
-    weights = plan_weights(windows, settings.weighting, settings.overlap, closed)
-    seen = run.scheduler.scale_model_input(latents, run.scheduler.timesteps[step])
-    total = torch.zeros_like(latents)
-    counted = torch.zeros(len(latents), 1, 1, 1)
-    for index, window in enumerate(windows):
-        prediction = _predict_window(run, select_frames(seen, window), window, step)
-        weight = torch.tensor(weights[index]).view(-1, 1, 1, 1)
-        frames = torch.tensor(window)
-        total.index_add_(0, frames, prediction * weight)
-        counted.index_add_(0, frames, weight)
-        _report(run, (step, index, len(windows)), prediction, select_frames(latents, window))
-    return total / counted
+class _Dealt(NamedTuple):
+    """Which windows of a step this process predicts, and which of them together."""
+
+    settings: SamplerSettings
+    n_frames: int
+    at_once: int
+    ranks: Ranks | None
+
+    def windows(self, step: int) -> list[Window]:
+        """All windows of a step."""
+        settings = self.settings
+        return plan_windows(self.n_frames, settings.window_size, settings.overlap, settings.schedule, step)
+
+    def mine(self, windows: list[Window]) -> list[int]:
+        """Numbers of those of this process; attention makes their cost grow with the square of the length."""
+        return share_of([len(window) ** 2 for window in windows], self.ranks)
+
+    def jobs(self, step: int, done: int = 0) -> list[Job]:
+        """Those of this process but the first `done`, put together."""
+        windows = self.windows(step)
+        return make_jobs(windows, self.mine(windows)[done:], self.at_once)
 
 
-def _predict_window(run: _Run, latents: torch.Tensor, window: Window, step: int) -> torch.Tensor:
-    """The guided prediction for one window: (F, C, h, w) float32 on the CPU."""
-    tokens = run.tokens
-    features = run.features.window(window)[None]
-    noisy = latents.to(tokens.device, tokens.dtype)[None]
-    timestep = run.scheduler.timesteps[step].to(tokens.device)
-    scale = run.settings.scale_at(step)
-    extra = run.conditioning.extra_window(window, tokens.device, tokens.dtype)
+@dataclass(frozen=True)
+class _Run:
+    """What stays the same during one call."""
 
-    def predict(batch: torch.Tensor) -> torch.Tensor:
-        repeated = partial(torch.Tensor.expand, size=(len(batch), -1, -1, -1, -1))  # views of one window
-        options = {name: repeated(value) for name, value in extra.items()}
-        return run.network(repeated(noisy), timestep, batch, repeated(features), scale, **options).float()
-
-    both = torch.cat([predict(one) for one in tokens.split(1)]) if run.split else predict(tokens)
-    return guide(both, run.settings.guidance_scale).cpu()
+    settings: SamplerSettings
+    solver: ClipSolver
+    predictors: list[Predictor]
+    dealt: _Dealt
+    keeping: Keeping
+    callback: WindowCallback | None
 
 
-def guide(predictions: torch.Tensor, guidance_scale: float) -> torch.Tensor:
-    """Classifier-free guidance of a batch [null, appearance] (or [appearance] alone): (B, ...) -> (...)."""
-    if len(predictions) == 1:
-        return predictions[0]
-    null, conditional = predictions
-    return null + guidance_scale * (conditional - null)
+def _make_step(run: _Run, state: SampleState) -> None:
+    """Sum up the windows that are not done yet, then move all frames one step."""
+    settings, ranks = run.settings, run.dealt.ranks
+    windows = run.dealt.windows(state.step)
+    weights = plan_weights(windows, settings.weighting, settings.overlap, settings.schedule == "looped")
+    total = _sum_windows(run, state, windows, weights)
+    with run.keeping.change():
+        if ranks is not None:
+            ranks.sum(total, f"step {state.step + 1} of {settings.steps}")
+        run.solver.step(state.step, state.latents, total, _sum_weights(windows, weights, len(total)))
+        state.step, state.windows_done = state.step + 1, 0
+    run.keeping.after_step(state)
 
 
-def _report(run: _Run, place: tuple[int, int, int], prediction: torch.Tensor, latents: torch.Tensor) -> None:
+def _sum_windows(
+    run: _Run, state: SampleState, windows: list[Window], weights: list[tuple[float, ...]]
+) -> torch.Tensor:
+    """The windows' guided predictions times their weights, summed up: (F, C, h, w) float32."""
+    if state.total is None:
+        state.total = torch.zeros_like(state.latents)
+    elif not state.windows_done:
+        state.total.zero_()
+    jobs = run.dealt.jobs(state.step, state.windows_done)
+    n_windows = len(run.dealt.mine(windows))
+    with closing(
+        predictions(run.predictors, jobs, partial(_start, run, state), run.settings.reuse > 1)
+    ) as all:
+        for job, answer in all:
+            with run.keeping.change():
+                for number, prediction in zip(job.numbers, answer, strict=True):
+                    _add(state.total, windows[number], weights[number], prediction)
+                state.windows_done += len(job.numbers)
+            _report(run, state, (state.windows_done - len(job.numbers), n_windows), job, answer)
+            run.keeping.after_windows(state)
+    return state.total
+
+
+def _start(run: _Run, state: SampleState, predictor: Predictor, job: Job) -> Callable[[], torch.Tensor]:
+    seen = run.solver.seen(stack_frames(state.latents, job.windows), state.step)
+    return predictor.start(job.windows, seen, run.solver.timesteps[state.step], state.step)
+
+
+def _add(total: torch.Tensor, window: Window, weights: Sequence[float], prediction: torch.Tensor) -> None:
+    """Add what a window says, (n, C, h, w), times the weights of its frames."""
+    if any(weight != 1 for weight in weights):
+        prediction = prediction * torch.tensor(weights).view(-1, 1, 1, 1)
+    for place in _runs(window):
+        total[window[place.start] : window[place.stop - 1] + 1].add_(prediction[place])
+
+
+def _sum_weights(windows: list[Window], weights: list[tuple[float, ...]], n_frames: int) -> torch.Tensor:
+    """The sum of the weights of each frame: (F, 1, 1, 1) float32."""
+    counted = torch.zeros(n_frames, 1, 1, 1)
+    for window, weight in zip(windows, weights, strict=True):
+        _add(counted, window, (1.0,), torch.tensor(weight).view(-1, 1, 1, 1))
+    return counted
+
+
+def _runs(window: Window) -> list[slice]:
+    """Places in a window between which the frames follow each other: two where it wraps round the end."""
+    breaks = [place for place in range(1, len(window)) if window[place] != window[place - 1] + 1]
+    return [slice(*ends) for ends in pairwise([0, *breaks, len(window)])]
+
+
+def _report(run: _Run, state: SampleState, place: tuple[int, int], job: Job, answer: torch.Tensor) -> None:
     if run.callback is None:
         return
-    step, window, n_windows = place
-    skip = run.settings.skipped_steps
-    preview = predict_clean(run.scheduler, prediction, step, latents)
-    run.callback(step - skip, window, run.settings.steps - skip, n_windows, preview)
+    skip, (first, n_windows) = run.settings.skipped_steps, place
+    for number, (window, prediction) in enumerate(zip(job.windows, answer, strict=True), first):
+        preview = run.solver.clean(prediction, state.step, select_frames(state.latents, window))
+        run.callback(state.step - skip, number, run.settings.steps - skip, n_windows, preview)
 
 
-def _place(
-    network: Network, device: torch.device | str | None, dtype: torch.dtype | None
-) -> tuple[torch.device, torch.dtype]:
+def _place(network: Network, device: torch.device | str | None, dtype: torch.dtype | None) -> Place:
     """Device and type that the network works in, after moving it there if it is not."""
     weight = next(iter(network.parameters()))
     device, dtype = torch.device(device or weight.device), dtype or weight.dtype
     # "cuda" names the current card: an index is compared only where one is asked for.
     at_home = weight.device.type == device.type and device.index in (None, weight.device.index)
     if isinstance(network, torch.nn.Module) and not (at_home and weight.dtype == dtype):
-        network.to(device=device, dtype=dtype)
+        try:
+            network.to(device=device, dtype=dtype)
+        except RuntimeError as error:
+            if not is_out_of_memory(error):
+                raise
+            raise AnchorError(
+                f"the network's weights do not fit into the memory of {device}: end what else is using it, "
+                "take a smaller number type (float16), or another device"
+            ) from error
     return device, dtype
 
 
-def _start(
+def _check_start(
     settings: SamplerSettings,
-    shape: tuple[int, int, int, int],
+    shape: tuple[int, ...],
     noise: torch.Tensor | None,
     latents: torch.Tensor | None,
-) -> tuple[torch.Tensor, torch.Tensor | None]:
-    """Checked noise and clean latents, float32 on the CPU."""
+) -> None:
     if settings.skipped_steps and latents is None:
         raise AnchorError(
             f"denoise is {settings.denoise} and there are no latents to start from: "
@@ -260,14 +283,19 @@ def _start(
                 f"{name} has the shape {tuple(given.shape)}: need {shape} (frames, channels, height, width) "
                 "for these pose frames"
             )
+
+
+def _begin(
+    solver: ClipSolver,
+    settings: SamplerSettings,
+    shape: tuple[int, int, int, int],
+    noise: torch.Tensor | None,
+    latents: torch.Tensor | None,
+) -> SampleState:
+    """The state before the first step."""
     if noise is None:
-        noise = draw_noise(settings.seed, *shape, shared=settings.shared_noise)
-    return noise.float().cpu(), None if latents is None else latents.float().cpu()
-
-
-def _check_finite(latents: torch.Tensor, step: int, steps: int) -> None:
-    if not bool(torch.isfinite(latents).all()):
-        raise AnchorError(
-            f"step {step + 1} of {steps} gave numbers that are not finite: run the network in float32 or "
-            "bfloat16, lower guidance_scale or condition_scale, or check the anchor's weights"
-        )
+        start = draw_noise(settings.seed, *shape, shared=settings.shared_noise)
+    else:
+        start = noise.to("cpu", torch.float32, copy=True)
+    solver.begin(start, None if latents is None else latents.float().cpu())
+    return SampleState(settings.skipped_steps, 0, start)

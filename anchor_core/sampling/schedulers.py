@@ -1,8 +1,8 @@
 """The noise schedule of a trained network and the solvers that run it backwards, on diffusers' schedulers.
 
 Make-Your-Anchor samples with DDIM, 20 steps. The other solvers work on the same prediction: the windows
-are averaged first (Algorithm 1 of the paper), then one solver step is made for all frames of the clip at
-once, so the history of a multistep solver belongs to whole frames and never to a window.
+are averaged first (Algorithm 1 of the paper), then one solver step is made for all frames of the clip, so
+the history of a multistep solver belongs to whole frames and never to a window.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from typing import Any, Literal, get_args
 import torch
 
 from ..errors import AnchorError
-from .noise import draw_noise
+from .noise import NoiseStream
 
 SchedulerName = Literal["ddim", "dpm++2m", "unipc", "euler", "lcm"]
 PredictionType = Literal["epsilon", "v_prediction", "sample"]
@@ -137,26 +137,36 @@ def first_latents(
 
 
 def solver_step(
-    scheduler: Any, prediction: torch.Tensor, step: int, latents: torch.Tensor, fresh_noise: tuple[int, bool]
+    scheduler: Any, prediction: torch.Tensor, step: int, latents: torch.Tensor, fresh: NoiseStream | None
 ) -> torch.Tensor:
-    """Move all frames one step towards the picture: (F, C, h, w) in, (F, C, h, w) out.
+    """Move frames one step towards the picture: (F, C, h, w) in, (F, C, h, w) out.
 
-    fresh_noise: (seed, shared) for the one stochastic solver, LCM. It is drawn here and not inside
-    diffusers, because the frames must share it as they share the first noise, on every device alike.
+    fresh: `fresh_noise` of this step, where these frames come next; None for solvers that draw none. It is
+    not drawn inside diffusers, because the frames must share it as they share the first noise, on every
+    device alike.
     """
     timestep = scheduler.timesteps[step]
     output = scheduler.step(prediction, timestep, latents)
-    if type(scheduler).__name__ != "LCMScheduler":
+    if not draws_noise(scheduler):
         moved: torch.Tensor = output.prev_sample
         return moved
     clean: torch.Tensor = output.denoised
-    if step + 1 == len(scheduler.timesteps):
+    if step + 1 == len(scheduler.timesteps) or fresh is None:
         return clean
-    seed, shared = fresh_noise
-    frames, channels, height, width = latents.shape
-    noise = draw_noise((seed + 1 + step) % 2**64, frames, channels, height, width, shared=shared)
-    noised: torch.Tensor = scheduler.add_noise(clean, noise, scheduler.timesteps[step + 1 : step + 2])
+    noised: torch.Tensor = scheduler.add_noise(
+        clean, fresh.take(len(latents)), scheduler.timesteps[step + 1 : step + 2]
+    )
     return noised
+
+
+def draws_noise(scheduler: Any) -> bool:
+    """Whether the solver adds fresh noise in each step; LCM alone does."""
+    return type(scheduler).__name__ == "LCMScheduler"
+
+
+def fresh_noise(seed: int, step: int, shape: tuple[int, int, int], *, shared: bool) -> NoiseStream:
+    """The noise that a stochastic solver adds at the end of a step. shape: (C, h, w) of a frame."""
+    return NoiseStream((seed + 1 + step) % 2**64, shape, shared=shared)
 
 
 def predict_clean(scheduler: Any, prediction: torch.Tensor, step: int, latents: torch.Tensor) -> torch.Tensor:

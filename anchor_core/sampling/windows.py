@@ -21,6 +21,8 @@ Window = tuple[int, ...]
 
 SCHEDULES: tuple[str, ...] = get_args(ScheduleName)
 WEIGHTINGS: tuple[str, ...] = get_args(Weighting)
+FIXED_SCHEDULES = ("static", "reference")
+"""Those whose windows are the same in all steps."""
 
 
 def plan_windows(

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import pytest
@@ -46,9 +47,65 @@ class WindowNetwork(nn.Module):
         return felt * (1 + timestep / 1000).to(latents.dtype)
 
 
+class SharingNetwork(WindowNetwork):
+    """The same, asked as SGDM is: for several windows in several contexts at once."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.feed_forward_chunk = 0
+        self.in_clip = False
+        self.asked: list[dict[str, Any]] = []
+
+    @contextmanager
+    def one_clip(self) -> Iterator[None]:
+        self.in_clip = True
+        yield
+        self.in_clip = False
+
+    def guided(
+        self,
+        latents: torch.Tensor,
+        timestep: torch.Tensor,
+        contexts: torch.Tensor,
+        pose_features: torch.Tensor,
+        condition_scale: float = 1.0,
+        inpaint: torch.Tensor | None = None,
+        *,
+        far_keys: int = 1,
+        deep: Any = None,
+    ) -> torch.Tensor:
+        assert self.in_clip
+        chunk = self.feed_forward_chunk
+        self.asked.append(
+            {
+                "windows": len(latents),
+                "contexts": contexts,
+                "far_keys": far_keys,
+                "deep": deep,
+                "chunk": chunk,
+            }
+        )
+        extra = {} if inpaint is None else {"inpaint": inpaint}
+        of = [
+            self(latents, timestep, one.expand(len(latents), -1, -1), pose_features, condition_scale, **extra)
+            for one in contexts.split(1)
+        ]
+        features = torch.stack(of)
+        if deep is not None and deep.filled:
+            return 0.5 * features + 0.5 * deep.on(features.device)
+        if deep is not None:
+            deep.keep(features)
+        return features
+
+
 @pytest.fixture
 def network() -> WindowNetwork:
     return WindowNetwork()
+
+
+@pytest.fixture
+def sharing() -> SharingNetwork:
+    return SharingNetwork()
 
 
 @pytest.fixture(scope="session")

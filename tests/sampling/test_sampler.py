@@ -12,6 +12,7 @@ import torch
 
 from anchor_core.errors import AnchorError
 from anchor_core.sampling import sampler as sampler_module
+from anchor_core.sampling import solver as solver_module
 from anchor_core.sampling.conditioning import Conditioning
 from anchor_core.sampling.noise import draw_noise
 from anchor_core.sampling.sampler import Memory, SamplerSettings, guide, sample, sample_latents
@@ -57,7 +58,7 @@ def test_the_same_arguments_give_the_same_clip(run: Any, weighting: str) -> None
 def test_windows_are_averaged_by_their_weights(run: Any, network: Any, monkeypatch: Any) -> None:
     """One step by hand: predictions of each window, weighted, divided by the weights' sum."""
     seen: list[torch.Tensor] = []
-    original = sampler_module.solver_step
+    original = solver_module.solver_step
 
     def spy(scheduler: Any, prediction: torch.Tensor, *rest: Any) -> torch.Tensor:
         seen.append(prediction)
@@ -68,7 +69,7 @@ def test_windows_are_averaged_by_their_weights(run: Any, network: Any, monkeypat
         return torch.full_like(latents, counter[-1])
 
     counter: list[float] = []
-    monkeypatch.setattr(sampler_module, "solver_step", spy)
+    monkeypatch.setattr(solver_module, "solver_step", spy)
     monkeypatch.setattr(network, "forward", constant)
     run(10, replace(SMALL, steps=1, guidance_scale=1.0, weighting="overlap-linear"))
     # windows 0-5 and 4-9 predict 1 and 2; ramps over frames 4 and 5 are 2/3, 1/3 and 1/3, 2/3
