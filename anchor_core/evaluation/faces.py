@@ -21,7 +21,8 @@ from ..errors import AnchorError
 from ..face.blend import BlendOptions, blend_faces
 from ..face.codec import codec_of
 from ..face.inpaint import crops_of, face_conditioning
-from ..face.passes import PassOptions, face_of, fade_weights, paste_faces
+from ..face.passes import face_of, paste_faces
+from ..face.stream import PassOptions
 from ..face.track import FaceTrack, TrackOptions, track_motion
 from ..face.warp import warp_from_crops
 from ..motion.camera import default_camera
@@ -111,7 +112,8 @@ def true_faces(anchor: Anchor, clip: HeldOutClip) -> tuple[Tensor, Tensor]:
             f"the {len(track)} held-out frames of {track.frame_size[0]} pixels show no face to measure "
             f"({track.hidden[0]}); choose an anchor of a larger resolution"
         )
-    crops = torch.stack([track.mask > 127, torch.ones_like(track.mask, dtype=torch.bool)], dim=-1).float()
+    mask = track.painted()
+    crops = torch.stack([mask, torch.ones_like(mask)], dim=-1)
     face, square = (warp_from_crops(crops, track.crop_matrices, track.frame_size) >= 0.5).unbind(-1)
     hidden = torch.tensor([bool(why) for why in track.hidden])
     square[hidden] = False
@@ -164,18 +166,11 @@ def blended_alpha(track: FaceTrack, options: BlendOptions | None = None) -> Tens
         torch.zeros(len(track), height, width, 3),
         torch.ones(*track.mask.shape, 3),
         None,
-        (track.mask > 127).float(),
+        track.painted(),
         track.crop_matrices,
-        weight=_weights(track),
+        weight=track.weights,
         options=replace(options or BlendOptions(), color_match=False),
     )[..., 0]
-
-
-def _weights(track: FaceTrack) -> Tensor:
-    """How much of each face is shown, 0 where it is hidden."""
-    shown = torch.zeros(len(track))
-    shown[track.visible] = fade_weights(track.visibility, track.min_visibility)[track.visible]
-    return shown
 
 
 class _Bench:

@@ -3,7 +3,7 @@
 The published code pastes the complete square of the crop, so hair and background near the face become what a
 decoder makes of 256 pixels. Here only the face that was painted is put back, with a soft rim that lies where
 the network was told to reproduce what it saw; lengths are shares of the crop's side, so the rim grows with
-the face. Everything is float, and frames are touched only where alpha is above 0.
+the face. Blending is float, and frames are touched only where alpha is above 0.
 """
 
 from __future__ import annotations
@@ -87,12 +87,13 @@ def blend_faces(
 ) -> Tensor:
     """Frames with the generated faces in them, (n, H, W, 3) like `frames`, which stay as they are.
 
-    frames: (n, H, W, 3) float in [0, 1]. crops: (n, S, S, 3) float in [0, 1], generated. context: (n, S, S,
-    3) float, the same crops of the frames; it tells colours alone, so it may be None where `offsets` does or
-    nothing is matched. mask: (n, S, S), 1 = painted. matrices: (n, 2, 3), frame to crop of side S. weight:
-    (n,) 0 to 1, how much of the face is put back; at 0 the frame is left bit for bit, as are all pixels where
-    alpha is 0. offsets: (n, 3) to add to the crops; without them each frame has its own, measured. For a clip
-    in chunks, measure all with `color_offsets` and calm them with `steady_offsets`. Raises AnchorError.
+    frames: (n, H, W, 3) float in [0, 1], or uint8, which is what floats would be rounded to. crops: (n, S, S,
+    3) float in [0, 1], generated. context: (n, S, S, 3) float, the same crops of the frames; it tells colours
+    alone, so it may be None where `offsets` does or nothing is matched. mask: (n, S, S), 1 = painted.
+    matrices: (n, 2, 3), frame to crop of side S. weight: (n,) 0 to 1, how much of the face is put back; at 0
+    the frame is left bit for bit, as are all pixels where alpha is 0. offsets: (n, 3) to add to the crops;
+    without them each frame has its own, measured. For a clip in chunks, measure all with `color_offsets` and
+    calm them with `steady_offsets`. Raises AnchorError.
     """
     options = options or BlendOptions()
     weight = torch.ones(len(frames)) if weight is None else weight
@@ -111,6 +112,11 @@ def blend_faces(
     for index in shown:
         _paste(result[index], crops[index], shift[index], alpha[index], matrices[index])
     return result
+
+
+def as_floats(frames: Tensor) -> Tensor:
+    """Frames of any type as float32 in [0, 1]."""
+    return frames.to(torch.float32).div_(255) if frames.dtype == torch.uint8 else frames.to(torch.float32)
 
 
 def face_alpha(mask: Tensor, options: BlendOptions | None = None) -> Tensor:
@@ -218,7 +224,9 @@ def _paste(frame: Tensor, crop: Tensor, shift: Tensor, alpha: Tensor, matrix: Te
     shown = warp_from_crops(cover[None], local[None], size)[0]
     patch = warp_from_crops(colors[None], local[None], size, detail=_DETAIL)[0].clamp(0, 1)
     region = frame[top:bottom, left:right]
-    region.lerp_(patch.to(region.dtype), shown.clamp(max=1).expand_as(patch).to(region.dtype))
+    below = as_floats(region) if frame.dtype == torch.uint8 else region
+    mixed = below.lerp(patch.to(below), shown.clamp(max=1).expand_as(patch).to(below))
+    region.copy_(_like(mixed, region))
 
 
 def _used(line: Tensor) -> slice:
@@ -240,11 +248,17 @@ def _box(cover: Tensor, matrix: Tensor, width: int, height: int) -> tuple[int, i
 
 def _squared(frame: Tensor, crop: Tensor, matrix: Tensor, weight: float) -> Tensor:
     """The published paste into one frame (H, W, 3), in 8 bits."""
-    given = torch.from_numpy(to_bytes(frame))
+    given = torch.from_numpy(to_bytes(frame)) if frame.is_floating_point() else frame.cpu()
     made = blend_square(given, torch.from_numpy(to_bytes(crop)), _at_512(matrix, crop.shape[0]))
-    pasted = (torch.as_tensor(made).to(frame) / 255).lerp(frame, 1 - weight)
+    below = as_floats(frame) if frame.dtype == torch.uint8 else frame
+    pasted = (made.to(below) / 255).lerp(below, 1 - weight)
     # What the paste has not changed keeps the precision that the frame came with.
-    return torch.where(torch.as_tensor(made != given).to(frame.device), pasted, frame)
+    return torch.where((made != given).to(frame.device), _like(pasted, frame), frame)
+
+
+def _like(picture: Tensor, frame: Tensor) -> Tensor:
+    """A picture of floats in the numbers of a frame."""
+    return torch.from_numpy(to_bytes(picture)) if frame.dtype == torch.uint8 else picture.to(frame)
 
 
 def _at_512(matrix: Tensor, size: int) -> Tensor:
@@ -325,10 +339,11 @@ def _check_blend(
     offsets: Tensor | None,
 ) -> None:
     """Raise AnchorError unless all are of as many frames, and of the sizes that belong together."""
-    if frames.ndim != 4 or frames.shape[3] != 3 or not frames.is_floating_point():
+    known = frames.is_floating_point() or frames.dtype == torch.uint8
+    if frames.ndim != 4 or frames.shape[3] != 3 or not known:
         raise AnchorError(
             f"Got frames of shape {tuple(frames.shape)} and type {frames.dtype}: need (frames, height, "
-            "width, 3) of floats in 0 to 1; divide bytes by 255."
+            "width, 3) of floats in 0 to 1, or of bytes."
         )
     size = crops.shape[1] if crops.ndim == 4 else 0
     _check_shape("crops", crops, (len(frames), size, size, 3))

@@ -9,10 +9,12 @@ import torch
 from torch import Tensor
 
 from ..errors import AnchorError
+from ..frames import Frames
 from ..sampling.conditioning import Network
 from .codec import LatentCodec
 from .track import FaceTrack
 
+_MASKS = 64  # looked at together
 _OVERSHOOT = 1.5  # decoders leave [0, 1] a little; a frame in bytes goes far beyond
 
 
@@ -53,13 +55,14 @@ def check_face_network(network: FaceNetwork, codec: LatentCodec, crop_size: int)
         )
 
 
-def check_frames(frames: Tensor | np.ndarray, track: FaceTrack) -> Tensor:
-    """The frames (F, H, W, 3) as a tensor on the CPU; AnchorError unless they are those of the track."""
-    clip = torch.as_tensor(frames).cpu()
-    known = clip.dtype == torch.uint8 or clip.is_floating_point()
-    if clip.ndim != 4 or clip.shape[3] != 3 or len(clip) == 0 or not known:
+def check_frames(frames: Frames | np.ndarray, track: FaceTrack) -> Frames:
+    """The frames (F, H, W, 3), tensors on the CPU; AnchorError unless they are those of the track."""
+    clip = torch.as_tensor(frames).cpu() if isinstance(frames, (Tensor, np.ndarray)) else frames
+    shape = tuple(clip.shape)
+    known = clip.dtype == torch.uint8 or clip.dtype.is_floating_point
+    if len(shape) != 4 or shape[3] != 3 or shape[0] == 0 or not known:
         raise AnchorError(
-            f"the frames have the shape {tuple(clip.shape)} and the type {clip.dtype}: need (frames, height, "
+            f"the frames have the shape {shape} and the type {clip.dtype}: need (frames, height, "
             "width, 3), 1 frame or more, float in [0, 1] or uint8"
         )
     if len(clip) != len(track):
@@ -67,7 +70,7 @@ def check_frames(frames: Tensor | np.ndarray, track: FaceTrack) -> Tensor:
             f"there are {len(clip)} frames and faces were tracked in {len(track)}: give the frames that were "
             "made from the same motion"
         )
-    size = (clip.shape[2], clip.shape[1])
+    size = (shape[2], shape[1])
     if size != tuple(track.frame_size):
         wanted = "{} x {}".format(*track.frame_size)
         raise AnchorError(
@@ -89,17 +92,20 @@ def check_masks(track: FaceTrack) -> None:
         raise AnchorError(
             f"none of the {len(track)} frames shows a face: nothing to paint; leave the face pass out"
         )
-    painted = (track.mask > 127).flatten(1)
-    if not bool(painted[visible].any()):
+    something = False
+    for numbers in visible.split(_MASKS):
+        painted = track.painted(numbers).flatten(1) > 0
+        something = something or bool(painted.any())
+        full = numbers[painted.all(1)]
+        if len(full):
+            raise AnchorError(
+                f"the face mask covers the whole crop of frame {int(full[0])}: hair and light around the "
+                "face must be left to see; mask only the face, or lower the dilation"
+            )
+    if not something:
         raise AnchorError(
             f"the face mask is empty in all {len(visible)} frames that show a face: there is nothing to "
             "paint; give a mask that is white (1) on the face, or none"
-        )
-    full = visible[painted.all(1)[visible]]
-    if len(full):
-        raise AnchorError(
-            f"the face mask covers the whole crop of frame {int(full[0])}: hair and light around the face "
-            "must be left to see; mask only the face, or lower the dilation"
         )
 
 

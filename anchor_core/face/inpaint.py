@@ -12,10 +12,12 @@ import torch
 from torch import Tensor
 
 from ..errors import AnchorError
+from ..frames import Frames, Selected
 from ..progress import StepFactory, silent_step
 from ..sampling.conditioning import Conditioning
 from .checks import check_frames, check_masks
 from .codec import LatentCodec
+from .rows import RowList, Rows, append_missing, unfinished
 from .track import FaceTrack
 from .warp import warp_to_crops
 
@@ -58,32 +60,36 @@ def inpaint_channels(codec: LatentCodec, pictures: Tensor, mask: Tensor, first: 
 @torch.no_grad()
 def face_conditioning(
     codec: LatentCodec,
-    frames: Tensor | np.ndarray,
+    frames: Frames | np.ndarray,
     track: FaceTrack,
     appearance: Tensor,
     null: Tensor | None = None,
     *,
     chunk: int = CHUNK,
+    kept: Rows | None = None,
     step: StepFactory = silent_step,
 ) -> Conditioning:
     """What the faces are made from: a sequence of the N visible frames, for `sampling.sampler.sample`.
 
     frames: (F, H, W, 3) float in [0, 1] or uint8. appearance, null: (1, T, D) tokens. chunk: crops encoded at
-    once. Raises AnchorError when frames and track do not belong together, or there is nothing to paint.
+    once. kept: where `inpaint` of an earlier call with the same arguments lies, rows (1 + C, h, w): the work
+    goes on at its end. Raises AnchorError when frames and track do not belong together, or there is nothing
+    to paint.
     """
-    clip = check_frames(frames, track)
-    visible, extra = track.visible, []
+    clip, visible = check_frames(frames, track), track.visible
     check_masks(track)
+    kept = RowList(len(visible)) if kept is None else kept
     with step("cropping faces", " frames") as bar:
-        for first in range(0, len(visible), chunk):
+        for first in unfinished(len(kept), len(visible), chunk):
             numbers = visible[first : first + chunk]
             crops = crops_of(clip, track, numbers)
-            extra.append(inpaint_channels(codec, crops, track.mask[numbers], first))
+            append_missing(kept, first, inpaint_channels(codec, crops, track.mask[numbers], first))
             bar(first + len(numbers), len(visible), as_picture(crops[-1]))
-    return Conditioning(track.mesh[visible], appearance, null, torch.cat(extra))
+    pose = track.mesh[visible] if isinstance(track.mesh, Tensor) else Selected(track.mesh, visible)
+    return Conditioning(pose, appearance, null, kept[:])
 
 
-def crops_of(frames: Tensor, track: FaceTrack, numbers: Tensor) -> Tensor:
+def crops_of(frames: Frames, track: FaceTrack, numbers: Tensor) -> Tensor:
     """The aligned crops of some frames: (n, S, S, 3) float32 in [0, 1]."""
     return warp_to_crops(frames[numbers], track.crop_matrices[numbers], track.crop_size)
 

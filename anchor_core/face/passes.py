@@ -7,7 +7,8 @@ face fades where it comes into sight.
 
 Everything goes by a few frames at a time: beside the one copy of the clip that is returned, only latents and
 the mesh crops (bytes) are as long as the clip. A host that places networks itself calls the three parts:
-`face_conditioning`, `sampling.sampler.sample`, `paste_faces`.
+`face_conditioning`, `sampling.sampler.sample`, `paste_faces`. For clips that do not fit into memory see
+`stream`.
 """
 
 from __future__ import annotations
@@ -15,8 +16,8 @@ from __future__ import annotations
 import copy
 import logging
 from collections import Counter
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -24,13 +25,15 @@ import torch
 from torch import Tensor
 
 from ..errors import AnchorError
+from ..frames import Frames
 from ..progress import StepFactory, count_windows, silent_step
 from ..sampling.sampler import SamplerSettings, WindowCallback, sample
 from ..sampling.schedulers import NoiseSchedule
-from .blend import BlendOptions, blend_faces, color_offsets, steady_offsets
-from .checks import FaceNetwork, check_crops, check_face_network, check_frames, check_latents
+from .blend import as_floats
+from .checks import FaceNetwork, check_face_network, check_frames, check_latents
 from .codec import LatentCodec
-from .inpaint import CHUNK, as_picture, crops_of, face_conditioning
+from .inpaint import as_picture, crops_of, face_conditioning
+from .stream import PassOptions, decoded_crops, measure_offsets, pasted_frames
 from .track import FaceTrack
 
 if TYPE_CHECKING:
@@ -38,27 +41,6 @@ if TYPE_CHECKING:
     from ..sgdm.network import SGDM
 
 logger = logging.getLogger("anchor")
-
-_FADE = 0.15  # of visibility, above where a face counts as hidden
-
-
-@dataclass(frozen=True)
-class PassOptions:
-    """How faces are put back, and how much memory that takes.
-
-    blend: see `BlendOptions`. keep_crops: hand out the crops; without them less memory is taken, and crops
-    are decoded twice where colours are matched. chunk: crops at once; memory only.
-    """
-
-    blend: BlendOptions = field(default_factory=BlendOptions)
-    keep_crops: bool = True
-    chunk: int = CHUNK
-
-    def __post_init__(self) -> None:
-        if self.chunk < 1:
-            raise AnchorError(
-                f"chunk of the face pass is {self.chunk}: need 1 or more crops; usual is {CHUNK}"
-            )
 
 
 @dataclass(frozen=True, eq=False)
@@ -78,7 +60,7 @@ class FaceTake:
 def inpaint_faces(
     network: FaceNetwork,
     codec: LatentCodec,
-    frames: Tensor | np.ndarray,
+    frames: Frames | np.ndarray,
     track: FaceTrack,
     settings: SamplerSettings,
     noise_schedule: NoiseSchedule,
@@ -114,7 +96,7 @@ def inpaint_faces(
 def paste_faces(
     codec: LatentCodec,
     latents: Tensor,
-    frames: Tensor | np.ndarray,
+    frames: Frames | np.ndarray,
     track: FaceTrack,
     options: PassOptions | None = None,
     *,
@@ -128,36 +110,19 @@ def paste_faces(
     clip = check_frames(frames, track)
     check_latents(latents, track)
     report_hidden(track)
-    result = _as_floats(clip)
-    crops = _Crops(codec, latents, track, options)
-    crops.fill_hidden(result)
-    offsets = _measure_colors(crops, result, options.blend, step)
-    weights = fade_weights(track.visibility, track.min_visibility)
+    result = as_floats(clip[:].clone())
+    kept = _KeptCrops(track) if options.keep_crops else None
+    offsets = measure_offsets(codec, latents, result, track, options, crops=kept, step=step)
+    if kept is not None:
+        kept.fill(decoded_crops(codec, latents, track, options.chunk, len(kept)))
+        kept.fill_hidden(result, options.chunk)
     with step("blending faces", " frames") as bar:
-        for rows, numbers in crops.chunks():
-            result[numbers] = blend_faces(
-                result[numbers],
-                crops.made(rows, numbers),
-                None,
-                _painted(track.mask[numbers]),
-                track.crop_matrices[numbers],
-                weight=weights[numbers],
-                offsets=None if offsets is None else offsets[numbers],
-                options=options.blend,
-            )
-            bar(rows.stop, len(latents), as_picture(result[numbers[-1]]))
-    return FaceTake(result, crops.kept, _painted(track.mask))
-
-
-def fade_weights(visibility: Tensor, min_visibility: float) -> Tensor:
-    """How much of the new face is shown, (F,) float32: 0 where it counts as hidden, rising smoothly to 1.
-
-    visibility: (F,) 0 to 1. A face that is seen completely always has 1.
-    """
-    width = max(min(_FADE, 1 - min_visibility), 1e-6)
-    way = ((visibility.float() - min_visibility) / width).clamp(0, 1)
-    way = torch.where(visibility >= 1, 1.0, way)
-    return way * way * (3 - 2 * way)
+        done = 0
+        for part in pasted_frames(codec, latents, result, track, options, offsets=offsets, crops=kept):
+            result[done : done + len(part)] = part
+            done += len(part)
+            bar(done, len(track), as_picture(part[-1]))
+    return FaceTake(result, None if kept is None else kept.crops, track.painted())
 
 
 def report_hidden(track: FaceTrack) -> None:
@@ -191,57 +156,38 @@ def face_of(anchor: Anchor) -> SGDM:
     return network
 
 
-class _Crops:
-    """The generated crops of the visible frames: decoded once and kept, or whenever they are asked for."""
+class _KeptCrops:
+    """The crops of a `FaceTake`, filled with the generated ones of the visible frames one after another."""
 
-    def __init__(self, codec: LatentCodec, latents: Tensor, track: FaceTrack, options: PassOptions) -> None:
-        self._codec, self._latents, self.track, self._chunk = codec, latents, track, options.chunk
-        size = track.crop_size
-        self.kept = torch.empty(len(track), size, size, 3) if options.keep_crops else None
-        self._decoded = torch.zeros(len(latents), dtype=torch.bool)
+    most: int | None = None
 
-    def chunks(self) -> Iterator[tuple[slice, Tensor]]:
-        """Rows of the latents and the numbers of their frames, a few at a time."""
-        visible = self.track.visible
-        for start in range(0, len(visible), self._chunk):
-            rows = slice(start, min(start + self._chunk, len(visible)))
-            yield rows, visible[rows]
+    def __init__(self, track: FaceTrack) -> None:
+        self._track, self._count = track, 0
+        self.crops = torch.empty(len(track), track.crop_size, track.crop_size, 3)
 
-    def made(self, rows: slice, numbers: Tensor) -> Tensor:
-        """Generated crops (n, S, S, 3) float32 in [0, 1]."""
-        if self.kept is not None and bool(self._decoded[rows].all()):
-            return self.kept[numbers]
-        crops = self._codec.decode(self._latents[rows]).float().cpu().clamp(0, 1)
-        check_crops(crops, (rows.stop - rows.start, self.track.crop_size))
-        if self.kept is not None:
-            self.kept[numbers] = crops
-            self._decoded[rows] = True
-        return crops
+    def __len__(self) -> int:
+        return self._count
 
-    def fill_hidden(self, frames: Tensor) -> None:
+    def append(self, rows: Tensor) -> None:
+        """Generated crops (n, S, S, 3) of the next visible frames."""
+        self.crops[self._track.visible[self._count : self._count + len(rows)]] = rows
+        self._count += len(rows)
+
+    def __getitem__(self, part: slice) -> Tensor:
+        return self.crops[self._track.visible[: self._count][part]]
+
+    def fill(self, decoded: Iterable[tuple[slice, Tensor]]) -> None:
+        """Append all generated crops that are not there yet."""
+        for _, crops in decoded:
+            self.append(crops)
+
+    def fill_hidden(self, frames: Tensor, chunk: int) -> None:
         """Crops of the frames themselves where no face is painted."""
-        if self.kept is None:
-            return
         hidden = torch.tensor(
-            [number for number, why in enumerate(self.track.hidden) if why], dtype=torch.int64
+            [number for number, why in enumerate(self._track.hidden) if why], dtype=torch.int64
         )
-        for numbers in hidden.split(self._chunk) if len(hidden) else ():
-            self.kept[numbers] = crops_of(frames, self.track, numbers)
-
-
-def _measure_colors(crops: _Crops, frames: Tensor, options: BlendOptions, step: StepFactory) -> Tensor | None:
-    """The steady colour offsets of the clip, (F, 3), filled in where faces are hidden; None if not wanted."""
-    track = crops.track
-    total = len(track.visible)
-    if not options.color_match or options.mode == "square" or total == 0:
-        return None
-    offsets = torch.full((len(track), 3), torch.nan)
-    with step("decoding faces", " frames") as bar:
-        for rows, numbers in crops.chunks():
-            made, seen = crops.made(rows, numbers), crops_of(frames, track, numbers)
-            offsets[numbers] = color_offsets(made, seen, _painted(track.mask[numbers]), options).float()
-            bar(rows.stop, total, as_picture(made[-1]))
-    return steady_offsets(offsets)
+        for numbers in hidden.split(chunk) if len(hidden) else ():
+            self.crops[numbers] = crops_of(frames, self._track, numbers)
 
 
 def _both(first: Callable[..., None], second: WindowCallback | None) -> WindowCallback:
@@ -251,14 +197,3 @@ def _both(first: Callable[..., None], second: WindowCallback | None) -> WindowCa
             second(*event)
 
     return report
-
-
-def _as_floats(frames: Tensor) -> Tensor:
-    """A copy as float32 in [0, 1]."""
-    if frames.dtype == torch.uint8:
-        return frames.to(torch.float32).div_(255)
-    return frames.to(torch.float32, copy=True)
-
-
-def _painted(mask: Tensor) -> Tensor:
-    return (mask > 127).float()

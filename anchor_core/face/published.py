@@ -176,22 +176,18 @@ def _warped(picture: Tensor, matrix: list[list[float]], box: Box) -> Tensor:
     flat = flat.int() if whole else flat
     right, lower = (x & 31)[..., None], (y & 31)[..., None]
     weights = ((32 - right) * (32 - lower), right * (32 - lower), (32 - right) * lower, right * lower)
+    height, width, channels = flat.shape
+    # With a border of 0, on which all places outside lie.
+    pixels = functional.pad(flat, (0, 0, 1, 1, 1, 1)).view(-1, channels)
+    along = [((x >> 5) + 1 + step).clamp(0, width + 1) for step in (0, 1)]
+    down = [((y >> 5) + 1 + step).clamp(0, height + 1) * (width + 2) for step in (0, 1)]
     total = torch.zeros((1,), dtype=flat.dtype, device=flat.device)
-    for weight, (down, along) in zip(weights, ((0, 0), (0, 1), (1, 0), (1, 1)), strict=True):
-        pixels = _pixels(flat, (x >> 5) + along, (y >> 5) + down)
-        total = total + pixels * (weight if whole else weight.to(flat.dtype) / _FINE)
+    for weight, (row, column) in zip(weights, ((0, 0), (0, 1), (1, 0), (1, 1)), strict=True):
+        found = pixels.index_select(0, (down[row] + along[column]).flatten()).view(*x.shape, channels)
+        total = total + found.mul_(weight if whole else weight.to(flat.dtype) / _FINE)
     # cv2 weighs bytes with 15 bits; these weights are whole numbers of 10 bits, so 10 give the same.
     total = ((total + _FINE // 2) >> 10).to(torch.uint8) if whole else total
     return total.reshape(*total.shape[:2], *picture.shape[2:])
-
-
-def _pixels(picture: Tensor, x: Tensor, y: Tensor) -> Tensor:
-    """Pixels of (H, W, C) at whole places, 0 outside."""
-    height, width = picture.shape[:2]
-    inside = (x >= 0) & (x < width) & (y >= 0) & (y < height)
-    place = (y.clamp(0, height - 1).long() * width + x.clamp(0, width - 1)).flatten()
-    found = picture.reshape(height * width, -1)[place].reshape(*x.shape, picture.shape[2])
-    return found * inside[..., None]
 
 
 def _places(matrix: list[list[float]], box: Box) -> tuple[Tensor, Tensor]:

@@ -12,6 +12,7 @@ from torch import Tensor
 from ..errors import AnchorError
 
 _REACH = 3.0  # standard deviations
+_TOGETHER = 1024  # frames
 
 
 def smooth(values: Tensor, sigma: float, known: Tensor | None = None) -> Tensor:
@@ -29,21 +30,33 @@ def smooth(values: Tensor, sigma: float, known: Tensor | None = None) -> Tensor:
     if sigma <= 0:
         return values
     reach = max(1, round(_REACH * sigma))
-    return torch.stack([_parabola(values, known, frame, reach, sigma) for frame in range(len(values))])
+    parts = torch.arange(len(values)).split(_TOGETHER)
+    return torch.cat([_parabolas(values, known, frames, reach, sigma) for frames in parts])
 
 
-def _parabola(values: Tensor, known: Tensor, frame: int, reach: int, sigma: float) -> Tensor:
-    """The fitted value (C,) at a frame."""
-    first, last = max(0, frame - reach), min(len(values), frame + reach + 1)
-    offset = torch.arange(first - frame, last - frame, dtype=torch.float64)
-    weight = torch.exp(-0.5 * (offset / sigma).square()) * known[first:last]
-    degree = min(2, int((weight > 0).sum()) - 1)
-    if degree < 0:
-        return values[frame]
-    basis = torch.stack([offset**power for power in range(degree + 1)], dim=1)  # (K, degree + 1)
-    root = weight.sqrt()[:, None]
-    solution: Tensor = torch.linalg.lstsq(basis * root, values[first:last] * root).solution
-    return solution[0]
+def _parabolas(values: Tensor, known: Tensor, frames: Tensor, reach: int, sigma: float) -> Tensor:
+    """The fitted values (n, C) at some frames (n,).
+
+    On polynomials that are orthogonal to each other under the weights of a frame (Forsythe 1957), in plain
+    sums: solvers of least squares round differently from run to run.
+    """
+    offset = torch.arange(-reach, reach + 1, dtype=torch.float64)
+    place = frames[:, None] + offset.long()
+    inside = (place >= 0) & (place < len(values))
+    place = place.clamp(0, len(values) - 1)
+    weight = torch.exp(-0.5 * (offset / sigma).square()) * (known[place] & inside)
+    count = (weight > 0).sum(1, keepdim=True)
+    share = torch.zeros_like(weight)  # of each neighbour in the fitted value
+    before, now, size_before = torch.zeros_like(weight), torch.ones_like(weight), torch.ones(1)
+    for degree in range(3):
+        size = (weight * now.square()).sum(1, keepdim=True)
+        used = count > degree
+        share = torch.where(used, share + now[:, reach, None] * now * weight / size, share)
+        middle = (weight * offset * now.square()).sum(1, keepdim=True) / size
+        before, now = now, (offset - middle) * now - (size / size_before if degree else 0.0) * before
+        size_before = size
+    fitted = sum(share[:, k, None] * values[place[:, k]] for k in range(len(offset)))
+    return torch.where(count > 0, torch.as_tensor(fitted), values[frames])
 
 
 def _nearest_known(values: Tensor, known: Tensor) -> Tensor:

@@ -10,7 +10,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
-from typing import Literal, get_args
+from functools import cached_property
+from typing import Literal, NamedTuple, get_args
 
 import torch
 from torch import Tensor
@@ -18,6 +19,7 @@ from torch import Tensor
 from ..body.model import BodyModel
 from ..body.pose import pose_motion
 from ..errors import AnchorError
+from ..frames import Frames
 from ..motion.camera import Camera
 from ..motion.motion import Motion
 from ..progress import Progress
@@ -30,7 +32,18 @@ from .masks import face_oval
 from .published import align_published
 from .region import FOREHEAD, landmarks_alone
 from .smoothing import smooth
-from .visibility import COVERED, NO_FACE, OUTSIDE, SMALL, TURNED, facing, inside_frame, judge, large_enough
+from .visibility import (
+    COVERED,
+    NO_FACE,
+    OUTSIDE,
+    SMALL,
+    TURNED,
+    facing,
+    fade_weights,
+    inside_frame,
+    judge,
+    large_enough,
+)
 from .warp import warp_to_crops
 
 MIN_CROP, MAX_CROP = 32, 2048
@@ -74,16 +87,16 @@ class FaceTrack:
     points: (F, 5, 2) float64, the five points in pixels of the frame, centres at whole numbers. matrices:
     (F, 2, 3) float64, frame to crop of 512. visibility: (F,) float32, 0 (hidden) to 1. hidden: why a frame's
     face is not painted, "" where it is. mesh: (F, S, S, 3) uint8, what the ControlNet sees. mask:
-    (F, S, S) uint8, 255 where the face is to be painted. frame_size: width, height of the frames.
-    min_visibility: where a face began to count as hidden; from there on it fades in.
+    (F, S, S) uint8, 255 where the face is to be painted; both may lie in files. frame_size: width, height of
+    the frames. min_visibility: where a face began to count as hidden; from there on it fades in.
     """
 
     points: Tensor
     matrices: Tensor
     visibility: Tensor
     hidden: tuple[str, ...]
-    mesh: Tensor
-    mask: Tensor
+    mesh: Frames
+    mask: Frames
     frame_size: tuple[int, int]
     min_visibility: float = TrackOptions.min_visibility
 
@@ -95,15 +108,26 @@ class FaceTrack:
         """Side S of the crops in pixels."""
         return int(self.mask.shape[-1])
 
-    @property
+    @cached_property
     def visible(self) -> Tensor:
         """Numbers of the frames whose face is painted, (N,) int64."""
         return torch.tensor([frame for frame, why in enumerate(self.hidden) if not why], dtype=torch.int64)
 
-    @property
+    @cached_property
     def crop_matrices(self) -> Tensor:
         """(F, 2, 3) float64, frame to crops of side S."""
         return crop_matrices(self.matrices, self.crop_size)
+
+    @cached_property
+    def weights(self) -> Tensor:
+        """How much of its new face each frame shows, (F,) float32, 0 where it is hidden."""
+        shown = torch.zeros(len(self))
+        shown[self.visible] = fade_weights(self.visibility, self.min_visibility)[self.visible]
+        return shown
+
+    def painted(self, part: slice | Tensor = slice(None)) -> Tensor:
+        """Masks of some frames, (n, S, S) float32: 1 where the face is to be painted."""
+        return (self.mask[part] > 127).float()
 
 
 @torch.no_grad()
@@ -123,11 +147,9 @@ def track_motion(
     crop_size: side of the crops in pixels. chunk: frames posed at once; it does not change the result.
     Frames whose face is hidden have a black crop and an empty mask. Raises AnchorError.
     """
-    options, camera = options or TrackOptions(), fit_camera(camera or motion.camera, size)
-    check_crop_size(crop_size)
-    check_chunk(chunk)
-    faces = _MeshFaces(motion, body, camera, crop_size, options)
-    return faces.track(0, motion.n_frames, chunk, progress)
+    camera = fit_camera(camera or motion.camera, size)
+    faces = MeshFaces(motion, body, camera, crop_size, options or TrackOptions())
+    return faces.in_memory(0, motion.n_frames, chunk, progress)
 
 
 @torch.no_grad()
@@ -143,50 +165,119 @@ def track_chunks(
 ) -> Iterator[FaceTrack]:
     """The same as `track_motion`, `chunk` frames at a time from frame `start` on: only the points of all
     frames are in memory together."""
-    check_crop_size(crop_size)
     check_chunk(chunk)
-    faces = _MeshFaces(motion, body, camera, crop_size, options or TrackOptions())
+    faces = MeshFaces(motion, body, camera, crop_size, options or TrackOptions())
     for first in range(start, motion.n_frames, chunk):
-        yield faces.track(first, min(first + chunk, motion.n_frames), chunk)
+        yield faces.in_memory(first, min(first + chunk, motion.n_frames), chunk)
 
 
-class _MeshFaces:
-    """The faces of a motion: all points at once, for they are smoothed over time; crops when asked for."""
+class DrawnFaces(NamedTuple):
+    """Crops of the frames from number `first` on: mesh (n, S, S, 3), mask (n, S, S), uint8, empty where the
+    face is hidden; seen (n,) float32, share of each face that nothing is in front of."""
+
+    first: int
+    mesh: Tensor
+    mask: Tensor
+    seen: Tensor
+
+
+class MeshFaces:
+    """The faces of a motion: numbers of all frames at once, for they are smoothed over time; crops when asked
+    for, a few at a time.
+
+    rendered: the mesh frames of the motion where they are at hand: crops "warped" are cut out of them.
+    Raises AnchorError.
+    """
 
     def __init__(
-        self, motion: Motion, body: BodyModel, camera: Camera, crop_size: int, options: TrackOptions
+        self,
+        motion: Motion,
+        body: BodyModel,
+        camera: Camera,
+        crop_size: int,
+        options: TrackOptions,
+        rendered: Frames | None = None,
     ) -> None:
+        check_crop_size(crop_size)
         self._motion, self._body, self._camera = motion, body, camera
-        self._crop_size, self._options = crop_size, options
-        points, self._turned = _mesh_points(motion, body, camera)
-        self._points, self._found = _smoothed(points, options)
+        self._crop_size, self._options, self._rendered = crop_size, options, rendered
+        points, turned = _mesh_points(motion, body, camera)
+        self._points, found = _smoothed(points, options)
+        self._matrices = similarity(self._points)
+        self._shares = {**_shares(self._matrices, found, camera.size), TURNED: turned}
+        self._hidden = judge(self._shares, options.min_visibility)[1]
+        self._crops = crop_matrices(self._matrices, crop_size)
         self._renderer = CropRenderer(
             body, camera, crop_size, forehead=options.forehead, fill=options.fill, dilation=options.dilation
         )
 
-    def track(self, start: int, stop: int, chunk: int, progress: Progress | None = None) -> FaceTrack:
-        """The track of the frames start to stop - 1."""
-        part, options = slice(start, stop), self._options
-        track, shares = _located(
-            self._points[part], self._found[part], self._camera.size, self._crop_size, options
-        )
-        shares[TURNED] = self._turned[part]
-        hidden = judge(shares, options.min_visibility)[1]
-        covered, matrices = torch.ones(len(track)), track.crop_matrices
-        for frame, vertices in _frames(self._motion, self._body, hidden, start, chunk):
-            if vertices is not None:
-                drawn = self._renderer.draw(vertices, matrices[frame])
-                track.mask[frame], covered[frame] = drawn.mask.cpu(), drawn.seen
-                track.mesh[frame] = drawn.image.cpu()
-                if options.mesh == "warped":
-                    track.mesh[frame] = self._warped(vertices, track.matrices[frame])
-            if progress is not None:
-                progress(frame + 1, len(track), track.mesh[frame].numpy())
-        return _judged(track, {**shares, COVERED: covered})
+    def drawn(
+        self, start: int, stop: int, chunk: int, progress: Progress | None = None
+    ) -> Iterator[DrawnFaces]:
+        """The crops of the frames start to stop - 1, `chunk` at a time, which does not change them."""
+        check_chunk(chunk)
+        for first in range(start, stop, min(chunk, MAX_CHUNK)):
+            yield self._draw(first, min(first + min(chunk, MAX_CHUNK), stop), progress)
 
-    def _warped(self, vertices: Tensor, matrix: Tensor) -> Tensor:
-        picture = render_mesh(vertices[None], self._body.faces, self._camera).image[0]
-        return align_published(to_bytes(picture), matrix, self._crop_size)
+    def in_memory(self, start: int, stop: int, chunk: int, progress: Progress | None = None) -> FaceTrack:
+        """The track of the frames start to stop - 1."""
+        square = (stop - start, self._crop_size, self._crop_size)
+        mesh, mask = torch.empty(*square, 3, dtype=torch.uint8), torch.empty(square, dtype=torch.uint8)
+        seen = torch.empty(stop - start)
+        for part in self.drawn(start, stop, chunk, progress):
+            place = slice(part.first - start, part.first - start + len(part.seen))
+            mesh[place], mask[place], seen[place] = part.mesh, part.mask, part.seen
+        return self.track(slice(start, stop), seen, mesh, mask)
+
+    def track(self, part: slice, seen: Tensor, mesh: Frames, mask: Frames) -> FaceTrack:
+        """The track of some frames, once their crops are drawn."""
+        shares = {**{name: share[part] for name, share in self._shares.items()}, COVERED: seen}
+        visibility, hidden = judge(shares, self._options.min_visibility)
+        return FaceTrack(
+            points=self._points[part],
+            matrices=self._matrices[part],
+            visibility=visibility,
+            hidden=hidden,
+            mesh=mesh,
+            mask=mask,
+            frame_size=self._camera.size,
+            min_visibility=self._options.min_visibility,
+        )
+
+    def _draw(self, start: int, stop: int, progress: Progress | None) -> DrawnFaces:
+        square = (stop - start, self._crop_size, self._crop_size)
+        mesh, mask = torch.zeros(*square, 3, dtype=torch.uint8), torch.zeros(square, dtype=torch.uint8)
+        seen, posed = torch.ones(stop - start), self._posed(start, stop)
+        for row, frame in enumerate(range(start, stop)):
+            if posed is not None and not self._hidden[frame]:
+                mesh[row], mask[row], seen[row] = self._crop(frame, posed[row])
+            if progress is not None:
+                progress(frame + 1, self._motion.n_frames, mesh[row].numpy())
+        lost = [bool(why) for why in self.track(slice(start, stop), seen, mesh, mask).hidden]
+        mesh[lost], mask[lost] = 0, 0
+        return DrawnFaces(start, mesh, mask, seen)
+
+    def _posed(self, start: int, stop: int) -> Tensor | None:
+        """Vertices (n, V, 3) of the frames start to stop - 1; None where all their faces are hidden."""
+        if all(self._hidden[start:stop]):
+            return None
+        # A product with one row is rounded otherwise than one with many: a frame alone brings another along.
+        last = min(max(stop, start + 2), self._motion.n_frames)
+        first = max(0, min(start, last - 2))
+        return pose_motion(self._body, self._motion, first, last).vertices[start - first :]
+
+    def _crop(self, frame: int, vertices: Tensor) -> tuple[Tensor, Tensor, float]:
+        """Mesh and mask of a frame's crop, and the share of the face that is seen."""
+        drawn_there = self._options.mesh == "drawn"
+        drawn = self._renderer.draw(vertices, self._crops[frame], shaded=drawn_there)
+        image = drawn.image if drawn_there else self._warped(frame, vertices)
+        return image.cpu(), drawn.mask.cpu(), drawn.seen
+
+    def _warped(self, frame: int, vertices: Tensor) -> Tensor:
+        if self._rendered is None:
+            picture = render_mesh(vertices[None], self._body.faces, self._camera).image[0]
+            return align_published(to_bytes(picture), self._matrices[frame], self._crop_size)
+        return align_published(self._rendered[frame], self._matrices[frame], self._crop_size)
 
 
 @torch.no_grad()
@@ -208,13 +299,19 @@ def track_points(
     check_crop_size(crop_size)
     _check_points(points, pose_frames)
     height, width = pose_frames.shape[1:3]
-    track, shares = _located(*_smoothed(points, options), (width, height), crop_size, options)
-    track = _judged(track, shares)
+    points, found = _smoothed(points, options)
+    matrices = similarity(points)
+    visibility, hidden = judge(_shares(matrices, found, (width, height)), options.min_visibility)
+    square = (len(points), crop_size, crop_size)
+    mesh, mask = torch.zeros(*square, 3, dtype=torch.uint8), torch.zeros(square, dtype=torch.uint8)
+    track = FaceTrack(
+        points, matrices, visibility, hidden, mesh, mask, (width, height), options.min_visibility
+    )
     oval = face_oval(crop_size)
     for frame in track.visible.tolist():
         picture = warp_to_crops(pose_frames[frame, None], track.crop_matrices[frame, None], crop_size)[0]
-        track.mesh[frame] = picture.mul(255).round().to(torch.uint8)
-        track.mask[frame] = oval
+        mesh[frame] = picture.mul(255).round().to(torch.uint8)
+        mask[frame] = oval
     return track
 
 
@@ -224,7 +321,7 @@ def with_mask(track: FaceTrack, mask: Tensor) -> FaceTrack:
     Raises AnchorError for another size or number of frames, and for a mask that is empty or covers all.
     """
     _check_mask(track, mask)
-    painted = torch.zeros_like(track.mask)
+    painted = torch.zeros(tuple(track.mask.shape), dtype=torch.uint8)
     for frame in track.visible.tolist():
         picture = mask[frame % len(mask), :, :, None]
         crop = warp_to_crops(picture[None], track.crop_matrices[frame, None], track.crop_size)[0, ..., 0]
@@ -255,32 +352,13 @@ def _smoothed(points: Tensor, options: TrackOptions) -> tuple[Tensor, Tensor]:
     return smooth(points.flatten(1), options.smoothing, known).unflatten(1, (5, 2)), known
 
 
-def _located(
-    points: Tensor, found: Tensor, size: tuple[int, int], crop_size: int, options: TrackOptions
-) -> tuple[FaceTrack, dict[str, Tensor]]:
-    """A track with empty crops, and what the points tell of the visibility."""
-    n_frames = len(points)
-    matrices = similarity(points)
-    shares = {
+def _shares(matrices: Tensor, found: Tensor, size: tuple[int, int]) -> dict[str, Tensor]:
+    """What the points tell of the visibility, reason to (F,)."""
+    return {
         NO_FACE: found.double(),
         SMALL: large_enough(matrices),
         OUTSIDE: inside_frame(matrices, size),
     }
-    square = (n_frames, crop_size, crop_size)
-    mesh, mask = torch.zeros(*square, 3, dtype=torch.uint8), torch.zeros(square, dtype=torch.uint8)
-    shown, seen = ("",) * n_frames, torch.ones(n_frames)
-    track = FaceTrack(points, matrices, seen, shown, mesh, mask, size, options.min_visibility)
-    return track, shares
-
-
-def _judged(track: FaceTrack, shares: dict[str, Tensor]) -> FaceTrack:
-    """The track with visibilities; hidden frames lose their crop and mask."""
-    visibility, hidden = judge(shares, track.min_visibility)
-    track = replace(track, visibility=visibility, hidden=hidden)
-    lost = torch.ones(len(track), dtype=torch.bool)
-    lost[track.visible] = False
-    track.mask[lost], track.mesh[lost] = 0, 0
-    return track
 
 
 def _mesh_points(motion: Motion, body: BodyModel, camera: Camera) -> tuple[Tensor, Tensor]:
@@ -297,23 +375,6 @@ def _mesh_points(motion: Motion, body: BodyModel, camera: Camera) -> tuple[Tenso
     points = five_points(screen_xy).cpu() - 0.5  # the renderer counts centres at + 0.5
     points[(depth <= NEAR_M).any(1).cpu()] = torch.nan
     return points, facing(landmarks, (tx, -ty, tz)).cpu()
-
-
-def _frames(
-    motion: Motion, body: BodyModel, hidden: tuple[str, ...], begin: int, chunk: int
-) -> Iterator[tuple[int, Tensor | None]]:
-    """Numbers of the frames from `begin` on, counted from there, with vertices (V, 3), or None where the face
-    is hidden."""
-    end, n_frames = begin + len(hidden), motion.n_frames
-    for start in range(begin, end, min(chunk, MAX_CHUNK)):
-        stop = min(start + min(chunk, MAX_CHUNK), end)
-        # A product with one row is rounded otherwise than one with many: a frame alone brings another along.
-        last = min(max(stop, start + 2), n_frames)
-        first = max(0, min(start, last - 2))
-        shown = not all(hidden[start - begin : stop - begin])
-        posed = pose_motion(body, motion, first, last).vertices[start - first :] if shown else None
-        for frame in range(start, stop):
-            yield frame - begin, None if posed is None or hidden[frame - begin] else posed[frame - start]
 
 
 def _check_points(points: Tensor, pose_frames: Tensor) -> None:

@@ -23,6 +23,7 @@ MIN_FACE_PX = 14
 _CLEAR_FACE_PX = 18  # from here on size takes nothing away; between the two a face that comes nearer fades in
 _SEEN_DEG, _LOST_DEG = 50.0, 75.0  # turn of the head up to which all of it counts, from which nothing does
 _GRID = 12
+_FADE = 0.15  # of visibility, above where a face counts as hidden
 
 
 def judge(shares: Mapping[str, Tensor], minimum: float) -> tuple[Tensor, tuple[str, ...]]:
@@ -37,6 +38,17 @@ def judge(shares: Mapping[str, Tensor], minimum: float) -> tuple[Tensor, tuple[s
     lost = (visibility < minimum) | (visibility <= 0)
     hidden = tuple(names[worst[frame]] if gone else "" for frame, gone in enumerate(lost.tolist()))
     return visibility, hidden
+
+
+def fade_weights(visibility: Tensor, min_visibility: float) -> Tensor:
+    """How much of the new face is shown, (F,) float32: 0 where it counts as hidden, rising smoothly to 1.
+
+    visibility: (F,) 0 to 1. A face that is seen completely always has 1.
+    """
+    width = max(min(_FADE, 1 - min_visibility), 1e-6)
+    way = ((visibility.float() - min_visibility) / width).clamp(0, 1)
+    way = torch.where(visibility >= 1, 1.0, way)
+    return way * way * (3 - 2 * way)
 
 
 def facing(landmarks: Tensor, eye: tuple[float, float, float]) -> Tensor:

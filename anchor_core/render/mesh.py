@@ -75,8 +75,11 @@ def render_mesh(
     return MeshFrames(image, mask, depth)
 
 
-def check_mesh(vertices: Tensor, faces: Tensor) -> None:
-    """Raise an AnchorError unless vertices are (F, V, 3), finite, and faces (T, 3) point into them."""
+def check_mesh(vertices: Tensor, faces: Tensor, first: int = 0) -> None:
+    """Raise an AnchorError unless vertices are (F, V, 3), finite, and faces (T, 3) point into them.
+
+    first: the number of the first frame, for the message.
+    """
     if vertices.ndim != 3 or vertices.shape[-1] != 3 or not len(vertices):
         raise AnchorError(
             f"The vertices have shape {tuple(vertices.shape)}: they need (frames, vertices, 3) with at least "
@@ -93,7 +96,7 @@ def check_mesh(vertices: Tensor, faces: Tensor) -> None:
     bad = ~vertices.isfinite().flatten(1).all(1)
     if bad.any():
         raise AnchorError(
-            f"The body holds a number that is not finite in frame {int(bad.nonzero()[0, 0])} "
+            f"The body holds a number that is not finite in frame {first + int(bad.nonzero()[0, 0])} "
             f"({int(bad.sum())} bad frames of {len(vertices)}): repair or cut these frames of the motion."
         )
 

@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
+from contextlib import closing
 from dataclasses import dataclass, fields, replace
+from functools import partial
 
 import torch
 from torch import Tensor
 
+from ..ahead import in_order, worker_count
 from ..body.model import BodyModel
 from ..body.pose import pose_motion
 from ..errors import AnchorError
 from ..motion.camera import Camera, default_camera
 from ..motion.motion import Motion
 from ..progress import Progress
-from .mesh import Backend, MeshFrames, check_size, render_mesh
+from .mesh import Backend, MeshFrames, check_mesh, check_size, render_mesh, to_bytes
 from .raster import project
 
 
@@ -39,19 +42,28 @@ def render_motion(
     antialias: bool = True,
     backend: Backend = "torch",
     chunk: int = 16,
+    workers: int | None = None,
     progress: Progress | None = None,
 ) -> MotionFrames:
     """Pose the body by the motion and render it; the frames come back on the CPU.
 
     camera: default is the motion's own, else SHOW's example camera. size: (width, height) pixels instead of
-    the camera's, see `fit_camera`. chunk: frames posed at once; it does not change the result. For a motion
-    whose frames do not fit into memory see `render_chunks`. Raises AnchorError.
+    the camera's, see `fit_camera`. chunk: frames posed at once; it does not change the result but by
+    rounding. workers: as of `render_chunks`, which is for a motion whose frames do not fit into memory.
+    Raises AnchorError.
     """
     camera = fit_camera(camera or motion.camera, size)
     done = 0
     frames: MotionFrames | None = None
     for part in render_chunks(
-        motion, body, camera, antialias=antialias, backend=backend, chunk=chunk, progress=progress
+        motion,
+        body,
+        camera,
+        antialias=antialias,
+        backend=backend,
+        chunk=chunk,
+        workers=workers,
+        progress=progress,
     ):
         if frames is None:
             frames = _empty_like(part, motion.n_frames)
@@ -62,7 +74,6 @@ def render_motion(
     return frames
 
 
-@torch.no_grad()
 def render_chunks(
     motion: Motion,
     body: BodyModel,
@@ -71,24 +82,76 @@ def render_chunks(
     antialias: bool = True,
     backend: Backend = "torch",
     chunk: int = 16,
+    start: int = 0,
+    workers: int | None = None,
     progress: Progress | None = None,
 ) -> Iterator[MotionFrames]:
-    """The same as `render_motion`, `chunk` frames at a time, at the camera's size, on the body's device."""
+    """The same as `render_motion`, `chunk` frames at a time, at the camera's size, on the body's device.
+
+    start: the first frame that is wanted; frames have the same bits wherever one starts, and the first part
+    is shorter where that is inside of a chunk. workers: threads that render, one frame each at a time; the
+    frames are the same bits and come in the same order with any number. By default as many as torch takes
+    threads, at most 8; the GPU and pyrender are given one frame after the other.
+    """
     if chunk < 1:
         raise AnchorError(f"The chunk is {chunk} frames: it needs at least 1.")
-    for start in range(0, motion.n_frames, chunk):
-        posed = pose_motion(body, motion, start, min(start + chunk, motion.n_frames))
-        rendered = render_mesh(
-            posed.vertices,
-            body.faces,
-            camera,
-            antialias=antialias,
-            backend=backend,
-            progress=_continued(progress, start, motion.n_frames),
-        )
-        screen_xy, depth = project(posed.landmarks, camera)
-        landmarks = torch.cat([screen_xy, depth[..., None]], dim=-1).float()
-        yield MotionFrames(rendered.image, rendered.mask, rendered.depth, landmarks)
+    if not 0 <= start < motion.n_frames:
+        raise AnchorError(f"The start is frame {start}: it needs 0 to {motion.n_frames - 1}.")
+    if workers is None:
+        workers = worker_count() if body.device.type == "cpu" else 1
+    at_once = chunk if backend == "pyrender" else 1  # its contexts are made for several frames
+    drawn = in_order(
+        partial(_draw, faces=body.faces, camera=camera, antialias=antialias, backend=backend),
+        _posed(motion, body, chunk, start, at_once),
+        1 if backend == "pyrender" else workers,
+    )
+    return _gathered(drawn, chunk, start, motion.n_frames, progress)
+
+
+def _posed(
+    motion: Motion, body: BodyModel, chunk: int, start: int, at_once: int
+) -> Iterator[tuple[Tensor, Tensor]]:
+    """Vertices and landmarks, `at_once` frames at a time from `start`, posed in the chunks of the motion."""
+    for begin in range(start - start % chunk, motion.n_frames, chunk):
+        posed = pose_motion(body, motion, begin, min(begin + chunk, motion.n_frames))
+        check_mesh(posed.vertices, body.faces, begin)
+        skipped = max(0, start - begin)
+        parts = (points[skipped:].split(at_once) for points in (posed.vertices, posed.landmarks))
+        yield from zip(*parts, strict=True)
+
+
+def _draw(
+    posed: tuple[Tensor, Tensor], faces: Tensor, camera: Camera, antialias: bool, backend: Backend
+) -> MotionFrames:
+    """Frames of vertices and landmarks."""
+    vertices, landmarks = posed
+    drawn = render_mesh(vertices, faces, camera, antialias=antialias, backend=backend)
+    screen_xy, depth = project(landmarks, camera)
+    places = torch.cat([screen_xy, depth[..., None]], dim=-1).float()
+    return MotionFrames(drawn.image, drawn.mask, drawn.depth, places)
+
+
+def _gathered(
+    drawn: Generator[MotionFrames, None, None], chunk: int, start: int, stop: int, progress: Progress | None
+) -> Iterator[MotionFrames]:
+    """Frames start to stop - 1, as they come, in the chunks of the motion; each is reported."""
+    with closing(drawn):
+        parts, done = [], start
+        for part in drawn:
+            parts.append(part)
+            for image in part.image:
+                done += 1
+                if progress is not None:
+                    progress(done, stop, to_bytes(image))
+            if done % chunk == 0 or done == stop:
+                yield _joined(parts)
+                parts = []
+
+
+def _joined(parts: list[MotionFrames]) -> MotionFrames:
+    return MotionFrames(
+        *(torch.cat([getattr(part, field.name) for part in parts]) for field in fields(MotionFrames))
+    )
 
 
 def fit_camera(camera: Camera | None, size: tuple[int, int] | None) -> Camera:
@@ -118,10 +181,3 @@ def _empty_like(part: MotionFrames, n_frames: int) -> MotionFrames:
     """Room on the CPU for all frames."""
     shapes = (getattr(part, field.name).shape[1:] for field in fields(part))
     return MotionFrames(*(torch.empty(n_frames, *shape) for shape in shapes))
-
-
-def _continued(progress: Progress | None, start: int, n_frames: int) -> Progress | None:
-    """The progress of one chunk as a part of the whole motion's."""
-    if progress is None:
-        return None
-    return lambda done, _total, preview: progress(start + done, n_frames, preview)

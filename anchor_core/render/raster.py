@@ -25,6 +25,7 @@ SAMPLES_4X = ((0.375, 0.875), (0.875, 0.625), (0.125, 0.375), (0.625, 0.125))
 whose y points down."""
 
 _SUBPIXELS = 256  # OpenGL implementations keep 8 bits below the pixel
+_FACE_BITS = 0xFFFFFFFF
 
 
 @dataclass(frozen=True, eq=False)
@@ -82,13 +83,13 @@ def rasterize(
     device = screen_xy.device
     if device.type == "mps":  # neither float64 nor an int64 maximum by index exist there
         screen_xy, depth, faces = screen_xy.cpu(), depth.cpu(), faces.cpu()
+    nearest = torch.zeros((len(samples), height * width), dtype=torch.int64, device=screen_xy.device)
     triangles = _triangles_on_screen(screen_xy, depth, faces, (width, height), cull)
-    nearest = torch.full((len(samples), height * width), -1, dtype=torch.int64, device=screen_xy.device)
     for layer, sample in zip(nearest, samples, strict=True):
         pixel, key = _covered(triangles, sample, width, height)
         layer.scatter_reduce_(0, pixel, key, "amax")
-    face = torch.where(nearest >= 0, nearest & 0xFFFFFFFF, nearest)
-    return face.view(len(samples), height, width).to(device)
+    face_index = nearest.bitwise_and_(_FACE_BITS).sub_(1)
+    return face_index.view(len(samples), height, width).to(device)
 
 
 @torch.no_grad()
@@ -124,16 +125,15 @@ def gather_fragments(face_index: Tensor, screen_xy: Tensor, depth: Tensor, faces
     rows = [_first_shown(by_sample, s) for s in range(n_samples)]
     place, face, count = (torch.cat(parts) for parts in zip(*rows, strict=True))
     pixel, weight = covered.index_select(0, place), count.to(screen_xy.dtype) / n_samples
-    corners = faces.index_select(0, face).T.contiguous()
-    return Fragments(pixel, face, _barycentric(pixel, corners, screen_xy, depth, width), weight)
+    center = _centers(pixel, width, screen_xy.dtype)
+    return Fragments(pixel, face, _barycentric(center, _corners(faces, face), screen_xy, depth), weight)
 
 
 def interpolate(picture: Fragments, faces: Tensor, values: Tensor) -> Tensor:
     """Values (n, C) at the fragments from values (V, C) at the vertices; each channel is contiguous."""
-    corners = faces.index_select(0, picture.face).T.contiguous()
-    weights = picture.barycentric.T
+    corners, weights = _corners(faces, picture.face), picture.barycentric.unbind(1)
     mixed = values.new_zeros(values.shape[1], len(picture))
-    for channel, out in zip(values.T.contiguous(), mixed, strict=True):
+    for channel, out in zip(values.T.contiguous().unbind(), mixed.unbind(), strict=True):
         for corner, weight in zip(corners, weights, strict=True):
             out.addcmul_(channel.index_select(0, corner), weight)
     return mixed.T
@@ -150,8 +150,8 @@ def resolve(picture: Fragments, colors: Tensor, width: int, height: int) -> Tens
 class _Triangles:
     """Faces that may be seen, float64 on the snapped grid.
 
-    face: (T,) index. x, y: (3, T) pixels, corners from top to bottom. slope: (3, T) dx/dy of the long edge,
-    the upper and the lower edge. plane: (3, T) inverse depth as a + b x + c y.
+    face: (T,) index + 1. x, y: (3, T) pixels, corners from top to bottom. slope: (3, T) dx/dy of the long
+    edge, the upper and the lower edge. plane: (3, T) inverse depth as a + b x + c y.
     """
 
     face: Tensor
@@ -172,6 +172,21 @@ def _first_shown(by_sample: list[Tensor], s: int) -> tuple[Tensor, Tensor, Tenso
     for later in by_sample[s + 1 :]:
         count += later.index_select(0, place) == face
     return place, face, count
+
+
+def _corners(faces: Tensor, face: Tensor) -> list[Tensor]:
+    """Vertices (n,) of the three corners of faces (n,)."""
+    return [corner.index_select(0, face) for corner in faces.T.contiguous().unbind()]
+
+
+def _centers(pixel: Tensor, width: int, dtype: torch.dtype) -> tuple[Tensor, Tensor]:
+    """x and y (n,) of the centres of pixels (n,)."""
+    if pixel.device.type == "mps":  # no float64 there
+        return (pixel % width).to(dtype) + 0.5, (pixel // width).to(dtype) + 0.5
+    # Whole numbers divide several times slower than float64, in which half a pixel keeps the row exact.
+    place = pixel.double()
+    row = (place + 0.5).mul_(1 / width).floor_()
+    return (place - row * width).to(dtype).add_(0.5), row.to(dtype).add_(0.5)
 
 
 def _snap(screen_xy: Tensor) -> Tensor:
@@ -199,7 +214,7 @@ def _triangles_on_screen(
     cx, cy = _top_to_bottom(cx, cy)
     # The slope of a flat edge is 0/0; no row of samples crosses it.
     slope = torch.stack([_slope(cx, cy, 0, 2), _slope(cx, cy, 0, 1), _slope(cx, cy, 1, 2)])
-    return _Triangles(face, cx, cy, slope, plane)
+    return _Triangles(face + 1, cx, cy, slope, plane)
 
 
 def _plane(x: Tensor, y: Tensor, value: Tensor, area: Tensor) -> Tensor:
@@ -230,8 +245,8 @@ def _covered(
 ) -> tuple[Tensor, Tensor]:
     """Pixels (n,) whose sample is inside a triangle, and keys (n,) that order them by nearness.
 
-    A key holds the bits of the inverse depth above the number of the face: positive floats sort like whole
-    numbers.
+    A key holds the bits of the inverse depth above the number of the face + 1: positive floats sort like
+    whole numbers, and 0 is free for nothing.
     """
     sx, sy = sample
     top, n_rows = _inside(triangles.y[0] - sy, triangles.y[2] - sy, height)
@@ -243,7 +258,7 @@ def _covered(
     start = a + b * (first + sx) + c * (row + sy)
     run, step = _expand(n_columns)
     pixel = _at((row * width + first).long(), run) + step
-    inverse = _at(start.float(), run) + _at(b.float(), run) * step
+    inverse = _at(start.float(), run) + _at(b.float(), run) * step.float()
     return pixel, (inverse.view(torch.int32).long() << 32) | _at(_at(triangles.face, triangle), run)
 
 
@@ -275,18 +290,26 @@ def _crossings(triangles: _Triangles, triangle: Tensor, y: Tensor) -> tuple[Tens
     return torch.minimum(long_edge, short_edge), torch.maximum(long_edge, short_edge)
 
 
-def _barycentric(pixel: Tensor, corners: Tensor, screen_xy: Tensor, depth: Tensor, width: int) -> Tensor:
-    """Perspective-correct weights (n, 3) of the corners (3, n) at the centres of the pixels (n,)."""
+def _barycentric(
+    center: tuple[Tensor, Tensor], corners: list[Tensor], screen_xy: Tensor, depth: Tensor
+) -> Tensor:
+    """Perspective-correct weights (n, 3) of the corners, three of (n,), at the centres of pixels (n,)."""
     x, y = _snap(screen_xy).T.contiguous()
-    center_x = (pixel % width).to(x.dtype) + 0.5
-    center_y = torch.div(pixel, width, rounding_mode="floor").to(x.dtype) + 0.5
-    dx, dy = _at(x, corners) - center_x, _at(y, corners) - center_y
-    areas = torch.stack([dx[i] * dy[j] - dx[j] * dy[i] for i, j in ((1, 2), (2, 0), (0, 1))])
-    areas *= areas.sum(0).sign()  # positive inside, also for a face that shows its back
-    weights = areas * _at(1 / depth, corners)
+    inverse = 1 / depth
+    dx, dy = (
+        [_at(axis, corner).sub_(at) for corner in corners] for axis, at in zip((x, y), center, strict=True)
+    )
+    weights = dx[0].new_empty(3, len(dx[0]))
+    for out, (i, j) in zip(weights.unbind(), ((1, 2), (2, 0), (0, 1)), strict=True):
+        torch.mul(dx[i], dy[j], out=out).sub_(dx[j] * dy[i])  # twice an area
+    sign = weights.sum(0).sign_()  # positive inside, also for a face that shows its back
+    for out, corner in zip(weights.unbind(), corners, strict=True):
+        out.mul_(sign).mul_(_at(inverse, corner))
     total = weights.sum(0)
     # The plane of a face seen edge-on may leave the view before it reaches the pixel's centre.
-    return torch.where(total > 0, weights / total, _clamped(weights)).T
+    outside = (total <= 0).nonzero()[:, 0]
+    edge_on = _clamped(weights.index_select(1, outside))
+    return weights.div_(total).index_copy_(1, outside, edge_on).T
 
 
 def _clamped(weights: Tensor) -> Tensor:

@@ -143,6 +143,18 @@ def test_frames_keep_their_precision(scene: Scene, dtype: torch.dtype) -> None:
     )
 
 
+@pytest.mark.parametrize("mode", ["face", "crop", "square"])
+def test_bytes_come_back_as_what_floats_are_rounded_to(scene: Scene, mode: str) -> None:
+    given = (scene.frames * 255).round().to(torch.uint8)
+    crops, weight = torch.full_like(scene.context, 0.7), torch.tensor([1.0, 0.4])
+    options = BlendOptions(mode)
+    blended = scene.blend(crops, given, weight=weight, options=options)
+    floats = scene.blend(crops, given.float() / 255, weight=weight, options=options)
+    assert blended.dtype == torch.uint8
+    assert not torch.equal(blended, given)
+    assert torch.equal(blended, (floats * 255).round().to(torch.uint8))
+
+
 @pytest.mark.parametrize(("x", "y"), [(200, -25), (-300, 40), (20, -150), (-2000, 0)])
 def test_a_face_that_leaves_the_frame(scene: Scene, x: float, y: float) -> None:
     matrices = similarities((1.2, 10, x, y))
@@ -367,7 +379,10 @@ def test_bad_options_are_refused(options: dict, message: str) -> None:
     ("change", "message"),
     [
         ({"frames": torch.zeros(2, 9, 9, 4)}, r"frames of shape \(2, 9, 9, 4\)"),
-        ({"frames": torch.zeros(2, 9, 9, 3, dtype=torch.uint8)}, "torch.uint8: .*divide bytes by 255"),
+        (
+            {"frames": torch.zeros(2, 9, 9, 3, dtype=torch.int32)},
+            "torch.int32: .*or of bytes",
+        ),
         ({"crops": torch.zeros(3, 16, 16, 3)}, r"crops .* shape \(3, 16, 16, 3\), need \(2, 16, 16, 3\)"),
         ({"crops": torch.zeros(2, 16, 12, 3)}, r"crops .* need \(2, 16, 16, 3\)"),
         ({"context": torch.zeros(2, 8, 8, 3)}, r"context .* need \(2, 16, 16, 3\)"),

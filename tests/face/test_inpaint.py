@@ -12,20 +12,19 @@ import pytest
 import torch
 
 from anchor_core.errors import AnchorError
-from anchor_core.face.align import CROP
 from anchor_core.face.blend import BlendOptions
 from anchor_core.face.codec import LatentCodec, codec_of
 from anchor_core.face.inpaint import face_conditioning, inpaint_channels, keep_mask, masked_pictures
-from anchor_core.face.passes import FaceTake, PassOptions, face_of, fade_weights, inpaint_faces, paste_faces
+from anchor_core.face.passes import FaceTake, face_of, inpaint_faces, paste_faces
+from anchor_core.face.stream import PassOptions
 from anchor_core.face.track import FaceTrack
+from anchor_core.face.visibility import fade_weights
 from anchor_core.sampling.sampler import SamplerSettings
 from anchor_core.sampling.schedulers import STABLE_DIFFUSION
 
 from ..anchor import models
+from .moving import CROP_SIZE, HEIGHT, HIDDEN, N_FRAMES, SHOWN, WIDTH, moving_frames, moving_track
 
-WIDTH, HEIGHT, CROP_SIZE, N_FRAMES = 40, 32, 16, 7
-HIDDEN = ("", "", "turned away", "covered", "", "", "turned away")
-SHOWN = [0, 1, 4, 5]
 SETTINGS = SamplerSettings(steps=2, guidance_scale=2.0, condition_scale=1.0, window_size=3, overlap=1)
 PLAIN = PassOptions(blend=BlendOptions(color_match=False))
 
@@ -48,31 +47,12 @@ def vae() -> Any:
 
 @pytest.fixture(scope="module")
 def frames() -> torch.Tensor:
-    return torch.rand(N_FRAMES, HEIGHT, WIDTH, 3, generator=torch.Generator().manual_seed(1))
+    return moving_frames()
 
 
 @pytest.fixture
 def track() -> FaceTrack:
-    """A face that moves to the right by a pixel per frame, in a square of 20 pixels."""
-    scale = CROP / 20
-    left_top = torch.tensor([[6.0 + number, 5.0] for number in range(N_FRAMES)], dtype=torch.float64)
-    matrices = torch.zeros(N_FRAMES, 2, 3, dtype=torch.float64)
-    matrices[:, 0, 0] = matrices[:, 1, 1] = scale
-    matrices[:, :, 2] = -scale * left_top
-    mask = torch.zeros(N_FRAMES, CROP_SIZE, CROP_SIZE, dtype=torch.uint8)
-    mask[SHOWN, 5:12, 4:11] = 255
-    mesh = torch.randint(
-        0, 256, (N_FRAMES, CROP_SIZE, CROP_SIZE, 3), generator=torch.Generator().manual_seed(2)
-    )
-    return FaceTrack(
-        points=torch.zeros(N_FRAMES, 5, 2, dtype=torch.float64),
-        matrices=matrices,
-        visibility=torch.tensor([0.0 if why else 1.0 for why in HIDDEN]),
-        hidden=HIDDEN,
-        mesh=mesh.to(torch.uint8),
-        mask=mask,
-        frame_size=(WIDTH, HEIGHT),
-    )
+    return moving_track()
 
 
 @pytest.fixture
@@ -367,7 +347,8 @@ def test_bars_are_named_and_filled_and_previews_arrive(paint: Any) -> None:
     seen: list[torch.Size] = []
     paint(step=step, callback=lambda *event: seen.append(event[4].shape), options=PassOptions(chunk=3))
     assert list(bars) == ["cropping faces", "denoising faces", "decoding faces", "blending faces"]
-    assert bars["cropping faces"] == bars["decoding faces"] == bars["blending faces"] == [(3, 4), (4, 4)]
+    assert bars["cropping faces"] == bars["decoding faces"] == [(3, 4), (4, 4)]
+    assert bars["blending faces"] == [(3, 7), (6, 7), (7, 7)]
     assert bars["denoising faces"][-1] == (4, 4)  # two steps of two windows
     assert seen == [(3, 4, 8, 8)] * 4
     assert set(previews) == {((16, 16, 3), "uint8"), ((HEIGHT, WIDTH, 3), "uint8")}

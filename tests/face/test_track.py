@@ -18,7 +18,15 @@ from anchor_core.face import track as module
 from anchor_core.face.align import FFHQ, five_points, inverse, transform
 from anchor_core.face.masks import face_oval, grown
 from anchor_core.face.published import align_published
-from anchor_core.face.track import FaceTrack, TrackOptions, track_motion, track_points, with_mask
+from anchor_core.face.track import (
+    FaceTrack,
+    MeshFaces,
+    TrackOptions,
+    track_chunks,
+    track_motion,
+    track_points,
+    with_mask,
+)
 from anchor_core.face.warp import warp_to_crops
 from anchor_core.motion import Camera, Motion, default_camera, place_motion, read_motion
 from anchor_core.render.mesh import render_mesh, to_bytes
@@ -143,6 +151,17 @@ def test_result_does_not_depend_on_the_chunk(
     assert same(track, track_motion(talk, body, camera, crop_size=CROP, options=ALONE, chunk=chunk))
 
 
+@pytest.mark.parametrize("start", [0, 1, 4, 8])
+def test_a_track_can_begin_anywhere(
+    track: FaceTrack, talk: Motion, body: BodyModel, camera: Camera, start: int
+) -> None:
+    parts = list(track_chunks(talk, body, camera, crop_size=CROP, options=ALONE, chunk=3, start=start))
+    assert [len(part) for part in parts][:-1] == [3] * (len(parts) - 1)
+    for name in ("points", "matrices", "visibility", "mesh", "mask"):
+        assert torch.equal(torch.cat([getattr(part, name) for part in parts]), getattr(track, name)[start:])
+    assert sum((part.hidden for part in parts), ()) == track.hidden[start:]
+
+
 def test_few_frames_are_posed_at_once_and_hidden_ones_not_at_all(
     posed: Pose, body: BodyModel, camera: Camera, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -248,6 +267,16 @@ def test_warped_crops_are_the_published_ones(talk: Motion, body: BodyModel, came
         assert np.array_equal(np.asarray(warped.mesh[frame]), np.asarray(expected))
     assert torch.equal(warped.mask, drawn.mask)
     assert not torch.equal(warped.mesh, drawn.mesh)
+
+
+def test_warped_crops_are_cut_out_of_frames_that_are_there(
+    talk: Motion, body: BodyModel, camera: Camera, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    one, options = talk.sliced(2, 4), replace(ALONE, mesh="warped")
+    warped = track_motion(one, body, camera, crop_size=64, options=options)
+    pictures = torch.from_numpy(to_bytes(render_motion(one, body, camera).image))
+    monkeypatch.setattr(module, "render_mesh", None)
+    assert same(warped, MeshFaces(one, body, camera, 64, options, pictures).in_memory(0, 2, 16))
 
 
 def test_size_and_camera_are_those_of_the_render(talk: Motion, body: BodyModel) -> None:

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import threading
 from dataclasses import replace
 
 import pytest
 import torch
+from torch import Tensor
 
 from anchor_core.body import BodyModel, pose_motion
 from anchor_core.errors import AnchorError
 from anchor_core.motion import Camera, Motion, default_camera
-from anchor_core.render.mesh import render_mesh
+from anchor_core.render.mesh import check_mesh, render_mesh
 from anchor_core.render.motion import fit_camera, render_chunks, render_motion
 
 PARTS = ("image", "mask", "depth", "landmarks")
@@ -105,3 +107,68 @@ def test_bad_sizes_are_refused(body: BodyModel, motion: Motion, size: tuple[int,
 def test_bad_chunk_is_refused(body: BodyModel, motion: Motion, camera: Camera) -> None:
     with pytest.raises(AnchorError, match="chunk is 0 frames: it needs at least 1"):
         render_motion(motion, body, camera, chunk=0)
+
+
+@pytest.mark.parametrize("workers", [2, 3])
+def test_frames_are_the_same_bits_with_any_number_of_workers(
+    body: BodyModel, motion: Motion, camera: Camera, workers: int
+) -> None:
+    alone = render_motion(motion, body, camera, chunk=2, workers=1)
+    with torch.inference_mode():  # as hosts run it; the workers do not
+        together = render_motion(motion, body, camera, chunk=2, workers=workers)
+    for part in PARTS:
+        assert torch.equal(getattr(alone, part), getattr(together, part)), part
+
+
+def test_torchs_own_threads_change_no_bit(body: BodyModel, motion: Motion) -> None:
+    large = default_camera(320, 320)  # large enough for torch to share the work
+    before = torch.get_num_threads()
+    try:
+        frames = []
+        for count in (1, 2):
+            torch.set_num_threads(count)
+            frames.append(render_motion(motion.sliced(0, 1), body, large, workers=1))
+    finally:
+        torch.set_num_threads(before)
+    for part in PARTS:
+        assert torch.equal(*(getattr(one, part) for one in frames)), part
+
+
+@pytest.mark.parametrize("start", [1, 2, 3, 4])
+def test_frames_are_the_same_bits_wherever_one_starts(
+    body: BodyModel, motion: Motion, camera: Camera, start: int
+) -> None:
+    whole = render_motion(motion, body, camera, chunk=2)
+    parts = list(render_chunks(motion, body, camera, chunk=2, start=start))
+    assert [len(part) for part in parts] == {1: [1, 2, 1], 2: [2, 1], 3: [1, 1], 4: [1]}[start]
+    for name in PARTS:
+        joined = torch.cat([getattr(part, name) for part in parts])
+        assert torch.equal(joined, getattr(whole, name)[start:]), name
+
+
+def test_progress_comes_in_order_in_the_callers_thread_and_may_stop_the_workers(
+    body: BodyModel, motion: Motion, camera: Camera
+) -> None:
+    seen: list[tuple[int, str]] = []
+
+    def count(done: int, _total: int, _preview: object) -> None:
+        seen.append((done, threading.current_thread().name))
+        if done == 3:
+            raise InterruptedError("enough")
+
+    with pytest.raises(InterruptedError, match="enough"):
+        render_motion(motion, body, camera, chunk=2, workers=2, progress=count)
+    assert seen == [(i, threading.current_thread().name) for i in (1, 2, 3)]
+    assert not [t for t in threading.enumerate() if t.name.startswith("anchor-")]
+
+
+def test_a_broken_frame_is_named_by_its_number_in_the_motion(square: tuple[Tensor, Tensor]) -> None:
+    vertices = torch.cat([square[0], square[0] * torch.inf])
+    with pytest.raises(AnchorError, match="not finite in frame 17 "):
+        check_mesh(vertices, square[1], first=16)
+
+
+@pytest.mark.parametrize("start", [-1, 5])
+def test_bad_start_is_refused(body: BodyModel, motion: Motion, camera: Camera, start: int) -> None:
+    with pytest.raises(AnchorError, match=f"The start is frame {start}: it needs 0 to 4"):
+        render_chunks(motion, body, camera, start=start)
