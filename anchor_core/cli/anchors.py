@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from .faces import read_face
-from .generate import anchor_with_parts
+from .film_options import anchor_with_parts
 from .options import add_base_option, body_from
 
 if TYPE_CHECKING:

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     import numpy as np
 
     from ..anchor.file import Anchor
-    from ..pipeline import FacePass
+    from ..filming.scene import FacePass
     from ..sampling.sampler import SamplerSettings
 
 log = logging.getLogger("anchor")
@@ -26,7 +26,10 @@ SETTINGS: tuple[tuple[str, type, str], ...] = (
     ("face_overlap", int, "faces that neighbouring windows share"),
 )
 _OTHERS = ("face_blend", "face_smoothing", "face_appearance", "face_posterior")
-_SHARED = ("schedule", "weighting", "scheduler", "seed")
+_SHARED = (
+    *("schedule", "weighting", "scheduler", "seed"),
+    *("guidance_start", "guidance_end", "far_keys", "reuse"),
+)
 
 
 def add_face_options(parser: argparse.ArgumentParser) -> None:
@@ -65,9 +68,9 @@ def add_face_options(parser: argparse.ArgumentParser) -> None:
 
 
 def face_pass_from(args: argparse.Namespace, anchor: Anchor) -> FacePass | None:
-    """The face pass that the options ask for, or None. A missing network is found out by `film`."""
+    """The face pass that the options ask for, or None. A missing network is found out by `film_to_file`."""
     from ..face.blend import BlendOptions
-    from ..pipeline import FacePass, face_tracking
+    from ..filming.scene import FacePass, face_tracking
 
     if args.face == "off" or (args.face == "auto" and anchor.face is None):
         _refuse_options(args, anchor)
@@ -81,7 +84,6 @@ def face_pass_from(args: argparse.Namespace, anchor: Anchor) -> FacePass | None:
         return None
     return FacePass(
         settings=_settings(args, anchor),
-        appearance=None if args.face_appearance is None else read_face(args.face_appearance),
         track=face_tracking(anchor.card, args.face_smoothing),
         blend=BlendOptions(mode=args.face_blend or BlendOptions.mode),
         posterior=args.face_posterior or "mode",
@@ -109,10 +111,13 @@ def flag_of(name: str) -> str:
 
 def _settings(args: argparse.Namespace, anchor: Anchor) -> SamplerSettings:
     from ..anchor.use import face_card, sampler_settings
+    from ..sampling.presets import preset_overrides
 
-    asked: dict[str, Any] = {name: getattr(args, name) for name in _SHARED}
-    asked.update({name.removeprefix("face_"): getattr(args, name) for name, _, _ in SETTINGS})
-    if asked["window_size"] is not None and asked["overlap"] is None:
+    given: dict[str, Any] = {name: getattr(args, name) for name in _SHARED}
+    given.update({name.removeprefix("face_"): getattr(args, name) for name, _, _ in SETTINGS})
+    preset = preset_overrides(args.preset, anchor.card, "face", distilled=bool(args.lora))
+    asked = preset | {name: value for name, value in given.items() if value is not None}
+    if "window_size" in asked and "overlap" not in asked:
         asked["overlap"] = max(0, min(face_card(anchor.card).overlap, asked["window_size"] - 1))
     return sampler_settings(anchor.card, "face", **asked)
 

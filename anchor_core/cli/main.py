@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import importlib
 import io
 import logging
 import sys
@@ -11,6 +12,11 @@ from collections.abc import Sequence
 from .. import __version__
 from ..errors import AnchorError
 
+COMMANDS = (
+    *("generate", "render_many", "motions", "look", "check", "anchors", "face_crop", "prepare", "train"),
+    *("evaluate", "studies", "bench"),
+)
+"""Modules with commands, in the order of the help."""
 EPILOG = """\
 examples:
   python -m anchor_core demo                                   a presenter moves, with nothing but what ships
@@ -25,8 +31,6 @@ examples:
 
 def build_parser() -> argparse.ArgumentParser:
     """The parser with all commands; importing the command modules is cheap, running one is not."""
-    from . import anchors, check, evaluate, face_crop, generate, look, motions, prepare, studies, train
-
     parser = argparse.ArgumentParser(
         prog="python -m anchor_core",
         description="Anchor: turn one minute of video of a person into a presenter who moves as you say.",
@@ -38,8 +42,8 @@ def build_parser() -> argparse.ArgumentParser:
         "--verbose", action="store_true", help="log what happens, and show tracebacks of errors"
     )
     commands = parser.add_subparsers(dest="command", metavar="COMMAND", required=True)
-    for module in (generate, motions, look, check, anchors, face_crop, prepare, train, evaluate, studies):
-        module.add_commands(commands)
+    for name in COMMANDS:
+        importlib.import_module(f".{name}", __package__).add_commands(commands)
     return parser
 
 
@@ -64,8 +68,8 @@ def main(argv: Sequence[str] | None = None) -> int:
             "error: the memory is too small for this; use fewer --frames or smaller pictures", file=sys.stderr
         )
         return 1
-    except KeyboardInterrupt:
-        print("\nstopped; files that were not finished were removed", file=sys.stderr)
+    except KeyboardInterrupt as stop:
+        print(f"\nstopped; {stop or 'files that were not finished were removed'}", file=sys.stderr)
         return 130
     return 0
 

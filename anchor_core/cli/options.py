@@ -134,12 +134,16 @@ def device_from(args: argparse.Namespace) -> tuple[torch.device, torch.dtype]:
     """The device and the dtype that the networks run in."""
     import torch
 
+    from ..sampling.ranks import local_device
+
     name = args.device
     if name == "auto":
         name = "cuda" if torch.cuda.is_available() else "mps" if torch.backends.mps.is_available() else "cpu"
     try:
-        device = torch.device(name)
+        device = local_device(torch.device(name))
         torch.ones(1, device=device).item()  # "meta" has no numbers to give back
+    except AnchorError:
+        raise
     except Exception as error:  # what a missing backend raises is up to it
         why = str(error).split(". ")[0]
         raise AnchorError(f"--device {args.device} cannot be used here ({why}); try --device cpu") from None

@@ -33,6 +33,7 @@ from ..anchor.file import read_link, read_metadata
 from ..anchor.published import find_stages, read_config_file
 from ..anchor.weights import read_header
 from ..errors import AnchorError
+from ..sampling.room import free_memory
 from ..sgdm.network import SGDM, build_sgdm
 from .config import SGDMConfig
 from .job import TrainingJob
@@ -281,16 +282,7 @@ def room_on(device: str) -> tuple[float, str]:
     if kind.type == "cuda":
         free, _ = torch.cuda.mem_get_info(kind)
         return free - CONTEXT, torch.cuda.get_device_name(kind)
-    return _free_memory(), "memory of this machine"
-
-
-def _free_memory() -> float:
-    """Of the main memory, as Linux says it; elsewhere unknown."""
-    facts = Path("/proc/meminfo")
-    if not facts.is_file():
-        return math.inf
-    lines = dict(line.split(":", 1) for line in facts.read_text(encoding="ascii").splitlines())
-    return float(lines["MemAvailable"].split()[0]) * 1024
+    return free_memory(), "memory of this machine"
 
 
 def _title(job: TrainingJob, data: JobData, config: SGDMConfig) -> str:

@@ -45,6 +45,7 @@ def test_settings_travel_in_the_file(anchor_file: Path, motion_file: Path, tmp_p
     assert facts["anchor"] == "Ada"
     assert facts["settings"]["seed"] == 11
     assert facts["settings"]["window_size"] == 4
+    assert (facts["preset"], facts["engine"]["attention"]) == ("default", "auto")
 
 
 def test_the_same_seed_gives_the_same_frames(anchor_file: Path, motion_file: Path, tmp_path: Path) -> None:
@@ -193,8 +194,8 @@ def test_a_missing_part_is_named(motion_file: Path, tmp_path: Path, capsys: Any)
     assert not (tmp_path / "x.mp4").exists()
 
 
-def test_ctrl_c_leaves_the_older_file(
-    anchor_file: Path, motion_file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+def test_ctrl_c_leaves_the_older_file_and_the_same_command_goes_on(
+    anchor_file: Path, motion_file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Any
 ) -> None:
     out = tmp_path / "ada.mp4"
     shutil.copy(motion_file, out)
@@ -203,8 +204,69 @@ def test_ctrl_c_leaves_the_older_file(
     def stop(*_: object, **__: object) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("anchor_core.video.sheet.save_sheet", stop)
-    monkeypatch.setattr("anchor_core.sgdm.vae.decode_chunks", stop)
-    assert generate("--anchor", anchor_file, "--motion", motion_file, "--out", out) == 130
+    options = ("--anchor", anchor_file, "--motion", motion_file, "--out", out)
+    with monkeypatch.context() as patch:
+        patch.setattr("anchor_core.sgdm.vae.decode_chunks", stop)
+        assert generate(*options) == 130
+    assert "stopped; the same command goes on where it stopped" in capsys.readouterr().err
     assert out.read_bytes() == before
-    assert os.listdir(tmp_path) == ["ada.mp4"]
+    assert sorted(os.listdir(tmp_path)) == ["ada.mp4", "ada.render"]
+    assert generate(*options) == 0
+    assert "denoising  " not in capsys.readouterr().err
+    assert out.read_bytes() != before
+    assert sorted(os.listdir(tmp_path)) == ["ada.mp4", "ada.png"]
+
+
+def test_the_state_is_kept_refused_and_forgotten(
+    anchor_file: Path, motion_file: Path, tmp_path: Path, capsys: Any
+) -> None:
+    state = tmp_path / "elsewhere"
+    options = (
+        "--anchor",
+        anchor_file,
+        "--motion",
+        motion_file,
+        "--out",
+        tmp_path / "a.mp4",
+        "--state",
+        state,
+    )
+    assert generate(*options, "--keep-state") == 0
+    assert (state / "begin.json").is_file()
+    assert generate(*options, "--seed", 9) == 1
+    assert "elsewhere was begun with seed = 0 and now it is 9; go on with the same" in capsys.readouterr().err
+    assert generate(*options, "--seed", 9, "--start-over") == 0
+    assert sorted(os.listdir(tmp_path)) == ["a.mp4", "a.png"]
+
+
+def test_a_preset_is_of_both_passes_and_single_options_win(
+    face_anchor_file: Path, motion_file: Path, tmp_path: Path
+) -> None:
+    av = pytest.importorskip("av")
+    out = tmp_path / "a.mp4"
+    options = ("--anchor", face_anchor_file, "--motion", motion_file, "--out", out, "--preset", "fast")
+    assert generate(*options) == 0
+    with av.open(str(out)) as container:
+        facts = json.loads(container.metadata["comment"])
+    assert facts["preset"] == "fast"
+    assert facts["settings"]["far_keys"] == facts["face"]["settings"]["far_keys"] == 2
+    assert facts["settings"]["steps"] == 2  # of SHORT
+
+
+def test_a_dry_run_says_what_it_takes_and_makes_nothing(
+    face_anchor_file: Path, motion_file: Path, tmp_path: Path, capsys: Any
+) -> None:
+    files = ("--anchor", face_anchor_file, "--motion", motion_file, "--out", tmp_path / "a.mp4")
+    assert generate(*files, "--dry-run") == 0
+    said = capsys.readouterr().out
+    assert "body: 6 frames of 144x128 pixels, windows of 4, float32" in said
+    assert "face: 6 frames of 32x32 pixels" in said
+    assert said.count("fits without savings") == 2
+    assert os.listdir(tmp_path) == []
+
+
+def test_kernels_are_those_of_the_engine() -> None:
+    from anchor_core.cli.film_options import ATTENTION
+    from anchor_core.sgdm.engine import ATTENTION_KERNELS
+
+    assert ATTENTION == ATTENTION_KERNELS

@@ -5,7 +5,6 @@ from __future__ import annotations
 import importlib.util
 import json
 import os
-import socket
 import subprocess
 import sys
 from dataclasses import asdict, replace
@@ -22,6 +21,7 @@ from anchor_core.training.loop import LOSS_LOG
 from anchor_core.training.trainer import train_sgdm
 from anchor_core.training.workers import Workers, join_workers
 
+from ..processes import environment, free_port
 from .conftest import CONTROLNET, UNET
 
 SCRIPT = Path(__file__).with_name("run_training.py")
@@ -70,23 +70,15 @@ def straight(new_sgdm, with_perturbed, tmp_path):
 
 def run(*command):
     """Run python in a process that finds the same core as this one."""
-    import anchor_core
-
-    root = str(Path(anchor_core.__file__).parents[1])
-    environment = {**os.environ, "PYTHONPATH": root, "OMP_NUM_THREADS": "1"}
-    done = subprocess.run(
-        [sys.executable, *map(str, command)], env=environment, capture_output=True, text=True, timeout=600
-    )
+    command = [sys.executable, *map(str, command)]
+    done = subprocess.run(command, env=environment(), capture_output=True, text=True, timeout=600)
     assert done.returncode == 0, done.stderr[-3000:]
 
 
 def launch(n_processes, *command):
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
     # On a machine without GPU too: with --cpu accelerate starts one process, whatever the number.
     options = ["--multi_gpu", "--num_processes", n_processes, "--num_machines", 1, "--mixed_precision", "no"]
-    options += ["--dynamo_backend", "no", "--main_process_port", port]
+    options += ["--dynamo_backend", "no", "--main_process_port", free_port()]
     run("-m", "accelerate.commands.launch", *options, *command)
 
 
