@@ -18,6 +18,7 @@ from .load_smplx_motion import LoadSMPLXMotion
 from .overlapped_temporal_sampler import OverlappedTemporalSampler
 from .prepare_anchor_dataset import PrepareAnchorDataset
 from .preview_smplx_motion import PreviewSMPLXMotion
+from .render_anchor_video import RenderAnchorVideo
 from .render_smplx_mesh import RenderSMPLXMesh
 from .retarget_smplx_motion import RetargetSMPLXMotion
 from .smplx_motion_from_pose import HOST_NODE, SMPLXMotionFromPose
@@ -53,5 +54,6 @@ class AnchorExtension(ComfyExtension):
             PrepareAnchorDataset,
             TrainAnchorSGDM,
             EvaluateAnchorVideo,
+            RenderAnchorVideo,
             *native,
         ]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -30,7 +30,8 @@ class LoadedAnchor:
     patcher: the host's handle of the body network; dtype: in which type networks compute; vae: a VAE as
     ComfyUI knows it (anchor.vae is None); small_vae: whether it is small enough to draw previews; scaling:
     shift and factor of its latents; face_patcher: the handle of the face network, None where there is none;
-    source: the files it was read from.
+    source: the files it was read from; copies: of the networks, with their handles, by stage and device,
+    where the host has several devices.
     """
 
     anchor: Anchor
@@ -42,11 +43,19 @@ class LoadedAnchor:
     scaling: tuple[float, float]
     face_patcher: Any = None
     source: AnchorSource | None = None
+    copies: dict[tuple[str, str], Any] = field(default_factory=dict, compare=False, repr=False)
 
     @property
     def card(self) -> AnchorCard:
         """How the anchor wants to be used."""
         return self.anchor.card
+
+    @property
+    def stamp(self) -> list[str]:
+        """Changes when the files change; reading gigabytes would keep every run waiting."""
+        from ._folders import file_stamp
+
+        return [] if self.source is None else [file_stamp(path) for path in self.source.files]
 
     def network(self, stage: Stage) -> SGDM:
         """The network of a stage; AnchorError if there is none."""

@@ -113,6 +113,6 @@ def track_result(track: FaceTrack) -> io.NodeOutput:
     """A track as both trackers hand it out."""
     return io.NodeOutput(
         track,
-        _host.to_host(track.mesh.float() / 255),
-        _host.to_host(track.mask.float() / 255),
+        _host.to_host(track.mesh[:].float() / 255),
+        _host.to_host(track.mask[:].float() / 255),
     )

@@ -28,6 +28,7 @@ _OWN_FOLDERS = {
     _METRICS: {".pth", ".pt", ".safetensors", ".onnx"},
 }
 DATASETS, TRAININGS, EVALUATIONS = "anchor_datasets", "anchor_training", "anchor_evaluations"
+RENDERS = "anchor_renders"
 """Folders in the host's output folder that nodes write."""
 _FORBIDDEN = set('<>:"/\\|?*') | {chr(code) for code in range(32)}
 _LONGEST = 100  # characters; more are added to it
@@ -162,11 +163,21 @@ def output_folder(kind: str, name: str) -> Path:
     return Path(folder_paths.get_output_directory()) / kind / check_folder_name(name)
 
 
+def unfinished_folder() -> Path:
+    """Where states of cancelled runs are kept, over restarts of the host too."""
+    return Path(folder_paths.get_output_directory()) / RENDERS / "unfinished"
+
+
 def output_ui(files: list[Path]) -> dict[str, Any]:
     """What a node hands to the front end to show pictures of the output folder."""
     root = Path(folder_paths.get_output_directory())
     places = [(file.name, file.parent.relative_to(root).as_posix()) for file in files if file.is_file()]
     return {"images": [{"filename": n, "subfolder": folder, "type": "output"} for n, folder in places]}
+
+
+def output_video_ui(file: Path) -> dict[str, Any]:
+    """What a node hands to the front end to play a file of the output folder."""
+    return {**output_ui([file]), "animated": (True,)}
 
 
 def new_anchor_path(name: str) -> Path:

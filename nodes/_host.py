@@ -8,7 +8,8 @@ from __future__ import annotations
 import contextlib
 import copy
 import sys
-from collections.abc import Callable, Iterator
+import threading
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
@@ -40,9 +41,6 @@ if TYPE_CHECKING:
 
 PRECISIONS = {"fp32": torch.float32, "fp16": torch.float16, "bf16": torch.bfloat16}
 
-# Peak memory of one window, in units of (images x latent pixels x channels of the first level): counted on
-# Stable Diffusion 1.5 at 512 px, batch of 2 x 16 frames: 3.1 GiB in fp16 with flash attention.
-_PEAK_PER_FEATURE = 40
 _SMALL_VAE = 8_000_000  # parameters; a larger one would slow sampling down if it drew the previews
 
 
@@ -87,9 +85,9 @@ def manage(anchor: Anchor, dtype: torch.dtype) -> LoadedAnchor:
     return LoadedAnchor(replace(anchor, vae=None), body, patcher, dtype, vae, small, scaling, face_patcher)
 
 
-def _managed(network: SGDM) -> Any:
-    """The host's handle of a network, which computes as the host does from now on."""
-    device = mm.get_torch_device()
+def _managed(network: SGDM, device: torch.device | None = None) -> Any:
+    """The host's handle of a network, which computes as the host does; by default on the host's device."""
+    device = device or mm.get_torch_device()
     make_castable(network)
     network.set_attention(_attention_on(device))
     patcher_kind = getattr(comfy.model_patcher, "CoreModelPatcher", comfy.model_patcher.ModelPatcher)
@@ -152,30 +150,60 @@ class ManagedNetwork:
     def __call__(self, *args: Any, **kwargs: Any) -> torch.Tensor:
         return self._sgdm(*args, **kwargs)
 
+    def guided(self, *args: Any, **kwargs: Any) -> torch.Tensor:
+        return self._sgdm.guided(*args, **kwargs)
+
+    def one_clip(self) -> contextlib.AbstractContextManager[None]:
+        return self._sgdm.one_clip()
+
+    @property
+    def feed_forward_chunk(self) -> int:
+        return self._sgdm.feed_forward_chunk
+
+    @feed_forward_chunk.setter
+    def feed_forward_chunk(self, images: int) -> None:
+        self._sgdm.feed_forward_chunk = images
+
 
 def place_network(
     loaded: LoadedAnchor, stage: Stage, settings: SamplerSettings, conditioning: Conditioning, fidelity: str
 ) -> tuple[ManagedNetwork, dict[str, Any]]:
     """Let the host make room for one window; a stage's network, and where and in what memory to run it."""
-    from ..anchor_core.sampling.sampler import Memory
+    from ..anchor_core.sampling.room import LEANEST, Work, estimate, fitting
+    from ..anchor_core.sampling.settings import Memory
 
     if fidelity not in ("auto", "trained", "reference"):
         raise AnchorError(f"fidelity is '{fidelity}': choose auto, trained or reference")
     network = loaded.network(stage)
     patcher = loaded.patcher if stage == "body" else loaded.face_patcher
     device = patcher.load_device
-    needed = _window_numbers(network, settings, conditioning) * loaded.dtype.itemsize
-    mm.load_models_gpu([patcher, *([loaded.vae.patcher] if loaded.small_vae else [])], memory_required=needed)
+    height, width = conditioning.pixels
+    work = Work.of(network, settings, (width, height), conditioning.n_frames, loaded.dtype)
+    room, others = estimate(work), _on_other_devices(loaded, stage)
+    models = [patcher, *([loaded.vae.patcher] if loaded.small_vae else []), *(one for _, one in others)]
+    mm.load_models_gpu(models, memory_required=int(room.window))
+    # The weights are there by now, as far as the host puts them there: what is free is for a window.
     free = mm.get_free_memory(device)
-    memory = Memory(pose_gib=min(2.0, free / 8 / 2**30), split_guidance=settings.guided and free < needed)
-    return ManagedNetwork(network, fidelity), {"device": device, "dtype": loaded.dtype, "memory": memory}
+    begin = Memory(pose_gib=min(2.0, free / 8 / 2**30))
+    memory = fitting(work, free + room.weights, begin) or LEANEST
+    place: dict[str, Any] = {"device": device, "dtype": loaded.dtype, "memory": memory}
+    place["others"] = [
+        (ManagedNetwork(copied, fidelity), one.load_device, loaded.dtype) for copied, one in others
+    ]
+    return ManagedNetwork(network, fidelity), place
 
 
-def _window_numbers(network: SGDM, settings: SamplerSettings, conditioning: Conditioning) -> int:
-    """How many numbers one window takes at its peak."""
-    height, width = (side // network.pose_stride for side in conditioning.pose.shape[1:3])
-    images = min(settings.window_size, conditioning.n_frames) * (2 if settings.guided else 1)
-    return _PEAK_PER_FEATURE * images * height * width * int(network.unet.config.block_out_channels[0])
+def _on_other_devices(loaded: LoadedAnchor, stage: Stage) -> list[tuple[SGDM, Any]]:
+    """Copies of a stage's network for the host's other devices, which take windows too, and their handles.
+
+    Made once per anchor, and kept where the host puts what it does not use: in main memory.
+    """
+    all_devices = getattr(mm, "get_all_torch_devices", None)  # older hosts work on one device
+    for device in all_devices(exclude_current=True) if all_devices else ():
+        if (stage, str(device)) not in loaded.copies:
+            copied = copy.deepcopy(loaded.network(stage))
+            loaded.copies[stage, str(device)] = (copied, _managed(copied, device))
+    return [made for (of_stage, _), made in loaded.copies.items() if of_stage == stage]
 
 
 @contextlib.contextmanager
@@ -300,6 +328,33 @@ class PartProgress:
 
         def report(done: int, total: int, preview: Any) -> None:
             self._bar(round(self._UNITS * (begin + share * done / total)), self._UNITS, preview)
+
+        yield report
+
+
+class StageProgress:
+    """The host's one bar for stages that are known by name, as a `StepFactory` for any thread.
+
+    shares: how much of the bar each stage fills, by its name, in their order. Stages that are left out, or
+    run beside others, never move the bar back.
+    """
+
+    _UNITS = 1000
+
+    def __init__(self, shares: Mapping[str, float]) -> None:
+        self._shares, self._reached, self._lock = shares, 0, threading.Lock()
+        self._bar = FrameProgress(self._UNITS)
+
+    @contextlib.contextmanager
+    def __call__(self, name: str, _unit: str) -> Iterator[Progress]:
+        names = list(self._shares)
+        before = names[: names.index(name)] if name in names else names
+        begin, share = sum(self._shares[other] for other in before), self._shares.get(name, 0.0)
+
+        def report(done: int, total: int, preview: Any) -> None:
+            with self._lock:
+                self._reached = max(self._reached, round(self._UNITS * (begin + share * done / total)))
+                self._bar(self._reached, self._UNITS, preview)
 
         yield report
 

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from comfy_api.latest import io
 
+from ..anchor_core.sampling.presets import DEFAULT_PRESET, PRESETS
 from ..anchor_core.sampling.sampler import SamplerSettings
 from ..anchor_core.sampling.schedulers import SCHEDULERS
 from ._types import advanced
@@ -29,28 +30,50 @@ def settings_from(
     card: AnchorCard,
     stage: Stage = "body",
     *,
+    preset: str = DEFAULT_PRESET,
     cfg: float,
     window_size: int,
     overlap: int,
     scheduler: str,
     **widgets: Any,
 ) -> SamplerSettings:
-    """The sampler's settings: what the widgets say, and the anchor's card where they say "as the anchor"."""
+    """The sampler's settings: the card's, changed by the preset, changed by what the widgets say."""
     from ..anchor_core.anchor.use import face_card, sampler_settings
+    from ..anchor_core.sampling.presets import preset_overrides
 
+    chosen = preset_overrides(preset, card, stage)
     own = card if stage == "body" else face_card(card)
-    window = window_size or own.window_size
-    return sampler_settings(
-        card,
-        stage,
-        **{
-            name: None if name in _UNSET and value == _UNSET[name] else value
-            for name, value in widgets.items()
-        },
-        guidance_scale=None if cfg == -1 else cfg,
-        window_size=window,
-        overlap=min(own.overlap, window // 2) if overlap == -1 else overlap,
-        scheduler=None if scheduler == AS_ANCHOR else scheduler,
+    window = window_size or chosen.get("window_size") or own.window_size
+    if overlap == -1:
+        overlap = min(own.overlap, window // 2)
+    given = {
+        **widgets,
+        "guidance_scale": cfg if cfg != -1 else None,
+        "window_size": window,
+        "overlap": overlap,
+        "scheduler": scheduler if scheduler != AS_ANCHOR else None,
+    }
+    said = {name: value for name, value in given.items() if not _unsaid(name, value, chosen)}
+    return sampler_settings(card, stage, **chosen | said)
+
+
+def _unsaid(name: str, value: Any, chosen: dict[str, Any]) -> bool:
+    """Whether a widget leaves its value to preset and anchor."""
+    if name in chosen and name in ("schedule", "weighting"):  # they have no value that says so
+        return bool(value == getattr(SamplerSettings, name))
+    return value is None or (name in _UNSET and value == _UNSET[name])
+
+
+def preset_input() -> io.Input:
+    """Settings that belong together."""
+    return io.Combo.Input(
+        "preset",
+        options=list(PRESETS),
+        default=DEFAULT_PRESET,
+        optional=True,
+        tooltip="Settings that belong together; what the other inputs say goes first. default: as the anchor "
+        "says. faithful: the published inference. fast: fewer steps, less guidance, coarser attention to far "
+        "frames; changes the picture a little. distilled: only for anchors distilled to few steps.",
     )
 
 

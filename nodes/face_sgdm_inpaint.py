@@ -10,7 +10,8 @@ from comfy_api.latest import io
 from ..anchor_core.face.blend import MODES, BlendOptions
 from . import _host
 from ._anchor import LoadedAnchor
-from ._sampling import sampling_inputs, settings_from
+from ._resume import kept
+from ._sampling import preset_input, sampling_inputs, settings_from
 from ._types import AnchorSocket, FaceTrackSocket, schema
 from ._windows import refused_windows
 
@@ -65,6 +66,7 @@ class FaceSGDMInpaint(io.ComfyNode):
                     tooltip="What to guide away from, used when cfg is above 1; from Appearance CLIP "
                     "Encode. Empty: the anchor's own.",
                 ),
+                preset_input(),
             ],
             outputs=[
                 io.Image.Output(
@@ -101,7 +103,8 @@ class FaceSGDMInpaint(io.ComfyNode):
         """Check what the graph brings, paint, hand out frames and crops."""
         from ..anchor_core.face.checks import check_face_network, check_frames
         from ..anchor_core.face.inpaint import face_conditioning
-        from ..anchor_core.face.passes import PassOptions, paste_faces
+        from ..anchor_core.face.passes import paste_faces
+        from ..anchor_core.face.stream import PassOptions
         from ..anchor_core.face.track import with_mask
 
         codec, settings = anchor.codec(), settings_from(anchor.card, "face", **widgets)
@@ -128,10 +131,18 @@ def denoised(
     from ..anchor_core.sampling.sampler import sample
 
     network, place = _host.place_network(anchor, "face", settings, conditioning, "trained")
-    with step("denoising faces", " windows") as bar:
-        callback = _host.WindowProgress(anchor, settings, conditioning.n_frames, bar)
+    with (
+        step("denoising faces", " windows") as bar,
+        kept(anchor, "face", settings, conditioning, "trained") as keep,
+    ):
         return sample(
-            network, conditioning, settings, noise_schedule(anchor.card), callback=callback, **place
+            network,
+            conditioning,
+            settings,
+            noise_schedule(anchor.card),
+            callback=_host.WindowProgress(anchor, settings, conditioning.n_frames, bar),
+            keep=keep,
+            **place,
         )
 
 

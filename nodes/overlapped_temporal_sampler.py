@@ -10,7 +10,8 @@ from comfy_api.latest import io
 from ..anchor_core.sampling.sampler import SamplerSettings
 from . import _host
 from ._anchor import LoadedAnchor
-from ._sampling import sampling_inputs, settings_from
+from ._resume import kept
+from ._sampling import preset_input, sampling_inputs, settings_from
 from ._types import AnchorSocket, advanced, schema
 from ._windows import refused_windows
 
@@ -48,6 +49,7 @@ class OverlappedTemporalSampler(io.ComfyNode):
                     tooltip="What to guide away from, used when cfg is above 1; from Appearance CLIP "
                     "Encode. Empty: the anchor's own.",
                 ),
+                preset_input(),
             ],
             outputs=[
                 io.Latent.Output(
@@ -83,9 +85,16 @@ class OverlappedTemporalSampler(io.ComfyNode):
         conditioning = Conditioning(pose[..., :3], tokens, anchor.null_of(negative, tokens.shape[1]))
         network, place = _host.place_network(anchor, "body", settings, conditioning, fidelity)
         callback = _host.WindowProgress(anchor, settings, len(pose))
-        latents = sample(
-            network, conditioning, settings, noise_schedule(anchor.card), callback=callback, **place
-        )
+        with kept(anchor, "body", settings, conditioning, fidelity) as keep:
+            latents = sample(
+                network,
+                conditioning,
+                settings,
+                noise_schedule(anchor.card),
+                callback=callback,
+                keep=keep,
+                **place,
+            )
         return io.NodeOutput({"samples": _host.to_host(anchor.unscaled(latents))})
 
 

@@ -51,14 +51,17 @@ def stuck_layers(network: torch.nn.Module, host: Any) -> list[str]:
 
 @torch.inference_mode()
 def predict(network: Any, frames: int, device: str = "cpu") -> torch.Tensor:
-    """One prediction for a window of `frames`."""
+    """Predictions for a window of `frames`: by a plain pass, and twice by the pass that shares contexts."""
     generator = torch.Generator().manual_seed(0)
     draw = lambda *shape: torch.randn(shape, generator=generator).to(device)  # noqa: E731
     pose = network.embed_pose(draw(frames, 3, 64, 64).sigmoid())
     latents = draw(1, frames, network.latent_channels, 8, 8)
     tokens, extra = draw(1, 17, network.appearance_width), network.inpaint_channels
     inpaint = draw(1, frames, extra, 8, 8) if extra else None
-    return network(latents, torch.tensor(500, device=device), tokens, pose[None], 1.0, inpaint)
+    timestep = torch.tensor(500, device=device)
+    with network.one_clip():
+        guided = [network.guided(latents, timestep, tokens, pose[None], 1.0, inpaint)[0] for _ in range(2)]
+    return torch.cat([network(latents, timestep, tokens, pose[None], 1.0, inpaint), *guided])
 
 
 def offloaded_share(network: Any, budget: float) -> float:

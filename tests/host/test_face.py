@@ -75,31 +75,40 @@ def test_crops_have_the_size_of_the_anchor_and_show_the_same_faces(
 
 
 def test_the_graph_paints_what_the_core_paints(
-    host: HostServer, finished: dict[str, Any], anchors: Path
+    host: HostServer, finished: dict[str, Any], anchors: Path, tmp_path: Path
 ) -> None:
     after = pictures(host, finished, "after")
-    made = filmed(anchors / FACE_ANCHOR, len(after))
+    made = filmed(anchors / FACE_ANCHOR, len(after), tmp_path / "core.mp4")
     # The host's preview cuts fractions off, the core rounds to bytes between the passes.
     assert np.abs(after - made).mean() < 1
 
 
-def filmed(path: Path, n_frames: int) -> np.ndarray:
+def filmed(path: Path, n_frames: int, out: Path) -> np.ndarray:
     """The frames of `faced` by the core alone, (F, H, W, 3) int16."""
     from anchor_core.anchor.file import load_anchor
     from anchor_core.anchor.use import betas_of, camera_of, sampler_settings
     from anchor_core.body.find import STANDIN, body_for
     from anchor_core.files import ASSETS
+    from anchor_core.filming.crew import AnchorCrew, Runtime
+    from anchor_core.filming.film import film_to_file
+    from anchor_core.filming.folder import RenderFolder
+    from anchor_core.filming.scene import FacePass, Scene, face_tracking
     from anchor_core.motion.place import place_motion
     from anchor_core.motion.read import read_motion
-    from anchor_core.pipeline import FacePass, Runtime, Scene, face_tracking, film
+    from anchor_core.progress import silent_step
 
     anchor = load_anchor(path)
     card, motion = anchor.card, read_motion(ASSETS / "demo_motion.npz").sliced(0, n_frames)
     staged = place_motion(motion, camera_of(card), betas_of(card))
     face = FacePass(sampler_settings(card, "face"), track=face_tracking(card))
-    scene = Scene(anchor, staged, body_for(STANDIN, {}, motion.gender), face=face)
-    runtime = Runtime(torch.device("cpu"), torch.float32)
-    return film(scene, sampler_settings(card, steps=1), runtime).frames.astype(np.int16)
+    scene = Scene(staged, body_for(STANDIN, {}, motion.gender), face=face)
+    crew = AnchorCrew(anchor, Runtime(torch.device("cpu"), torch.float32))
+    settings = sampler_settings(card, steps=1)
+    film = film_to_file(scene, crew, settings, out, step=silent_step, keep_folder=True)
+    assert film is not None
+    assert film.folder is not None
+    width, height = card.resolution
+    return RenderFolder(film.folder).frames("finished", (height, width, 3))[:].numpy().astype(np.int16)
 
 
 def test_a_setting_of_the_face_pass_leaves_the_body_cached(

@@ -30,6 +30,7 @@ IDS = [
     "PrepareAnchorDataset",
     "TrainAnchorSGDM",
     "EvaluateAnchorVideo",
+    "RenderAnchorVideo",
     "SMPLXMotionFromPose",
 ]
 WIDGETS = {"INT", "FLOAT", "BOOLEAN", "COMBO", "STRING"}
@@ -73,6 +74,10 @@ SAVED: dict[str, tuple[str, str]] = {
     "EvaluateAnchorVideo": (
         "images truth dataset anchor motion body fps window_size overlap save_as",
         "table picture",
+    ),
+    "RenderAnchorVideo": (
+        "anchor motion name body retarget face preset seed steps cfg positive face_positive",
+        "video",
     ),
     "SMPLXMotionFromPose": ("mhr_pose_data fps person face_landmarks audio max_gap_s", "motion audio"),
 }
