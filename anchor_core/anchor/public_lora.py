@@ -15,6 +15,7 @@ import math
 import os
 import re
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -142,7 +143,8 @@ def _plain(layer: str, sgdm: nn.Module) -> str:
     layer = re.sub(r"(\.processor)?\.to_out$", ".to_out.0", layer)
     if layer.startswith(("input_blocks.", "output_blocks.", "middle_block.", "time_embed.", "out.")):
         layers = int(sgdm.unet.config.layers_per_block)  # type: ignore[union-attr, arg-type]
-        (layer,) = diffusers_unet_names([layer + ".weight"], layers)
+        with suppress(IndexError):  # a block that no U-Net of this kind has
+            (layer,) = diffusers_unet_names([layer + ".weight"], layers)
         layer = layer.removesuffix(".weight")
     return layer
 

@@ -10,7 +10,7 @@ import sys
 from collections.abc import Sequence
 
 from .. import __version__
-from ..errors import AnchorError
+from ..errors import AnchorError, is_out_of_memory
 
 COMMANDS = (
     *("generate", "render_many", "motions", "look", "check", "anchors", "face_crop", "prepare", "train"),
@@ -62,20 +62,14 @@ def main(argv: Sequence[str] | None = None) -> int:
         print(f"error: {error}", file=sys.stderr)
         return 1
     except (MemoryError, RuntimeError) as error:
-        if args.verbose or not _is_memory(error):
+        if args.verbose or not is_out_of_memory(error):
             raise
-        print(
-            "error: the memory is too small for this; use fewer --frames or smaller pictures", file=sys.stderr
-        )
+        advice = "use fewer --frames or smaller pictures"
+        if hasattr(args, "dry_run"):  # a film's memory does not depend on the number of frames
+            advice = "the same with --dry-run says what fits"
+        print(f"error: the memory is too small for this; {advice}", file=sys.stderr)
         return 1
     except KeyboardInterrupt as stop:
         print(f"\nstopped; {stop or 'files that were not finished were removed'}", file=sys.stderr)
         return 130
     return 0
-
-
-def _is_memory(error: Exception) -> bool:
-    """Whether Python or torch (which has no class for it on the CPU) ran out of memory."""
-    return isinstance(error, MemoryError) or any(
-        words in str(error) for words in ("out of memory", "can't allocate memory")
-    )

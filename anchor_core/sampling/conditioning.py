@@ -143,10 +143,10 @@ class PoseFeatures:
         self._conditioning = conditioning
         self._place = place
         self._chunk = window_size
-        self._first: torch.Tensor | None = self._embed((0,))
-        self._shape = tuple(self._first.shape[1:])
+        first = self._embed((0,))
+        self._empty = first.new_empty((0, *first.shape[1:]))  # tells shape, type and device
         self._kept: torch.Tensor | None = None
-        needed = self._first.numel() * self._first.element_size() * conditioning.n_frames
+        needed = first.nbytes * conditioning.n_frames
         self.keeps = needed <= budget
         if not self.keeps:
             logger.info("pose features need %.1f GiB and are recomputed per window", needed / 2**30)
@@ -154,7 +154,12 @@ class PoseFeatures:
     @property
     def latent_size(self) -> tuple[int, int]:
         """Height and width of the latents."""
-        return self._shape[-2], self._shape[-1]
+        return self._empty.shape[-2], self._empty.shape[-1]
+
+    @property
+    def missing(self) -> bool:
+        """Whether those of the clip are to be kept and are not there; after `windows`, it has failed."""
+        return self.keeps and self._kept is None
 
     def windows(self, windows: Sequence[Window]) -> torch.Tensor:
         """Features of windows of one length: (W, F, c, h, w) on the device."""
@@ -167,17 +172,15 @@ class PoseFeatures:
 
     def drop(self) -> None:
         """Keep nothing from now on."""
-        self._first = self._kept = None
+        self._kept = None
         self.keeps = False
 
     def _embed(self, window: Window) -> torch.Tensor:
         return self._network.embed_pose(self._conditioning.pose_window(window, *self._place))
 
     def _embed_all(self) -> torch.Tensor:
-        assert self._first is not None
         n_frames = self._conditioning.n_frames
-        kept = self._first.new_empty((n_frames, *self._shape))
-        self._first = None
+        kept = self._empty.new_empty((n_frames, *self._empty.shape[1:]))
         for start in range(0, n_frames, self._chunk):
             stop = min(start + self._chunk, n_frames)
             kept[start:stop] = self._embed(tuple(range(start, stop)))

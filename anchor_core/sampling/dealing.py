@@ -61,7 +61,8 @@ def _here(predictor: Predictor, jobs: Sequence[Job], start: Start) -> Answers:
     ahead = 1 if predictor.device.type == "cuda" else 0
     begun: deque[tuple[Job, Callable[[], torch.Tensor]]] = deque()
     for job in jobs:
-        begun.append((job, start(predictor, job)))
+        with _current(predictor.device):
+            begun.append((job, start(predictor, job)))
         if len(begun) > ahead:
             job, answer = begun.popleft()
             yield job, answer()

@@ -30,7 +30,7 @@ class Keeping:
         self, keep: SampleKeeper | None, ranks: Ranks | None, settings: SamplerSettings, solver: ClipSolver
     ) -> None:
         self._keep, self._settings, self._solver = keep, settings, solver
-        self._main = ranks is None or ranks.main
+        self._ranks, self._main = ranks, ranks is None or ranks.main
         self._within_steps = (ranks is None or ranks.world == 1) and settings.reuse == 1
         self._whole = True
         self._saved = (settings.skipped_steps, 0)
@@ -39,9 +39,12 @@ class Keeping:
     def load(self, shape: tuple[int, int, int, int]) -> SampleState | None:
         """The state to go on from, if one was kept; the solver stands where it stood then.
 
-        shape: (F, C, h, w) of the latents. Raises AnchorError where the state does not belong to this clip.
+        shape: (F, C, h, w) of the latents. Raises AnchorError where the state does not belong to this clip,
+        and where several processes have different ones.
         """
         state = self._keep.load() if self._keep is not None else None
+        if self._ranks is not None:
+            _check_alike(self._ranks, state)
         if state is None:
             return None
         settings = self._settings
@@ -107,6 +110,19 @@ class Keeping:
         if state.windows_done:
             return self._within_steps
         return state.step == self._settings.steps or self._settings.computes_deep(state.step)
+
+
+def _check_alike(ranks: Ranks, state: SampleState | None) -> None:
+    """Sums of different steps would be a picture too. Each process hands in its step, 0 for a beginning."""
+    steps = torch.zeros(ranks.world)
+    steps[ranks.rank] = 0 if state is None else state.step + 1
+    ranks.sum(steps, "the beginning")
+    if bool((steps != steps[0]).any()):
+        raise AnchorError(
+            "the saved states of the processes stand before the steps "
+            f"{[int(step) for step in steps]} (0: none): run the same command again when all machines "
+            "see the same files, or begin anew without them"
+        )
 
 
 def _own(state: SampleState) -> None:

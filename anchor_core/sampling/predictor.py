@@ -13,7 +13,7 @@ from typing import Any
 
 import torch
 
-from ..errors import AnchorError
+from ..errors import AnchorError, is_out_of_memory
 from .conditioning import Conditioning, Network, Place, PoseFeatures, on_device
 from .settings import Memory, SamplerSettings
 from .windows import Window
@@ -22,8 +22,6 @@ logger = logging.getLogger("anchor")
 
 Windows = tuple[Window, ...]
 """Windows of one length that go through the network together."""
-
-_ALLOCATION_FAILED = ("out of memory", "can't allocate memory", "not enough memory", "alloc_failed")
 
 
 class Predictor:
@@ -177,6 +175,8 @@ class Predictor:
             torch.cuda.empty_cache()
 
     def _next_way(self, windows: Windows) -> str | None:
+        if self._features.missing:  # it was they that did not fit, and no window
+            return self._drop_features()
         if len(windows) > 1 and self._at_once > 1:
             self._n_parts *= self._at_once
             self._at_once = 1
@@ -190,10 +190,11 @@ class Predictor:
             self._chunk = 1
             self._set_chunk(1)
             return "feed-forward layers image by image"
-        if self._features.keeps:
-            self._features.drop()
-            return "pose features computed for each window"
-        return None
+        return self._drop_features() if self._features.keeps else None
+
+    def _drop_features(self) -> str:
+        self._features.drop()
+        return "pose features computed for each window"
 
     def _give_up(self, windows: Windows) -> None:
         frames, (height, width) = len(windows[0]), self._conditioning.pixels
@@ -205,7 +206,8 @@ class Predictor:
 
     def _instead(self, frames: int) -> str:
         """What would fit, where free memory can be told and the network counted."""
-        if self.device.type != "cuda" or not hasattr(self._network, "unet"):
+        counted = all(hasattr(self._network, name) for name in ("unet", "controlnet"))
+        if self.device.type != "cuda" or not counted:
             return f"set window_size below {frames}, or make a smaller picture"
         from .room import Work, estimate, free_on, proposal
 
@@ -221,12 +223,6 @@ def guide(predictions: Sequence[torch.Tensor] | torch.Tensor, guidance_scale: fl
         return predictions[0]
     null, conditional = predictions
     return (conditional - null).mul_(guidance_scale).add_(null)
-
-
-def is_out_of_memory(error: RuntimeError) -> bool:
-    """Whether an error of torch says that memory could not be had, on any kind of device."""
-    text = str(error).lower()
-    return any(word in text for word in _ALLOCATION_FAILED)
 
 
 def _fetched(prediction: torch.Tensor) -> Callable[[], torch.Tensor]:

@@ -23,7 +23,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 import torch
 
-from ..errors import AnchorError
+from ..errors import AnchorError, is_out_of_memory
 from .conditioning import (
     Conditioning,
     Network,
@@ -36,7 +36,7 @@ from .conditioning import (
 from .dealing import Job, make_jobs, predictions
 from .keeping import Keeping
 from .noise import draw_noise
-from .predictor import Predictor, guide, is_out_of_memory
+from .predictor import Predictor, guide
 from .ranks import Ranks, share_of
 from .schedulers import NoiseSchedule
 from .settings import Memory, SamplerSettings
@@ -112,8 +112,8 @@ def sample(
 
     keep: keeps the state, and gives one to go on from, to the same bits. ranks: the processes that share the
     windows of each step; each gets the result, equal to that of one process up to the order of sums. Only
-    the main one's `keep` is written to, after whole steps. others: further devices, which take windows of
-    this process in threads of their own; each needs a network of its own.
+    the main one's `keep` is written to, after whole steps; all are to give the same state. others: further
+    devices, which take windows of this process in threads of their own; each needs a network of its own.
     """
     check_conditioning(conditioning)
     memory = memory or Memory()
@@ -198,10 +198,9 @@ def _sum_windows(
         state.total.zero_()
     jobs = run.dealt.jobs(state.step, state.windows_done)
     n_windows = len(run.dealt.mine(windows))
-    with closing(
-        predictions(run.predictors, jobs, partial(_start, run, state), run.settings.reuse > 1)
-    ) as all:
-        for job, answer in all:
+    answers = predictions(run.predictors, jobs, partial(_start, run, state), run.settings.reuse > 1)
+    with closing(answers):
+        for job, answer in answers:
             with run.keeping.change():
                 for number, prediction in zip(job.numbers, answer, strict=True):
                     _add(state.total, windows[number], weights[number], prediction)
@@ -296,6 +295,6 @@ def _begin(
     if noise is None:
         start = draw_noise(settings.seed, *shape, shared=settings.shared_noise)
     else:
-        start = noise.to("cpu", torch.float32, copy=True)
+        start = noise.to("cpu", torch.float32, copy=True, memory_format=torch.contiguous_format)
     solver.begin(start, None if latents is None else latents.float().cpu())
     return SampleState(settings.skipped_steps, 0, start)

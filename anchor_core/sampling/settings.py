@@ -23,8 +23,8 @@ class SamplerSettings:
     guidance_start, guidance_end: the share of the steps, 0 to 1, in which guidance acts; in the others the
     unconditional pass is left out (Kynkaanniemi et al. 2024). far_keys: in the largest layers the keys of the
     other frames of a window are averaged over blocks of this many by this many pixels; 1: none are.
-    reuse: the inner layers are computed in every so-manieth step, and in the last, and their features reused
-    in the steps between (Ma et al. 2024); 1: in every step.
+    reuse: the inner layers are computed in the first step and in every `reuse`-th after it, in the last, and
+    where guidance begins or ends; between, their features are reused (Ma et al. 2024). 1: in every step.
     """
 
     steps: int = 20

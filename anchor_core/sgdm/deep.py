@@ -47,7 +47,8 @@ class DeepFeatures:
         """The features on a device."""
         if self._kept is None or not self.filled:
             raise RuntimeError("no features were kept: run a full step first")
-        return self._kept.to(device, non_blocking=True)
+        # Other devices than CUDA's may read on before such a copy has arrived.
+        return self._kept.to(device, non_blocking=device.type == "cuda")
 
     @property
     def nbytes(self) -> int:

@@ -18,7 +18,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from ..errors import AnchorError
+from ..errors import AnchorError, is_out_of_memory
 from . import walk
 from .attention import AttentionFunction, window_attention
 
@@ -156,16 +156,9 @@ class GuardedKernel:
             return window_attention(query, key, value)
         try:
             return self._kernel(query, key, value)
-        except torch.cuda.OutOfMemoryError:
-            raise
-        except (
-            RuntimeError,
-            ValueError,
-            TypeError,
-            NotImplementedError,
-            AssertionError,
-            ImportError,
-        ) as problem:
+        except (RuntimeError, ValueError, TypeError, AssertionError, ImportError) as problem:
+            if is_out_of_memory(problem):
+                raise
             self._refused.add(kind)
             _log.warning(
                 "attention '%s' does not take heads of %d in %s, torch's does it: %s",
@@ -192,9 +185,9 @@ class Compiled:
             return self._plain(*args)
         try:
             return self._compiled(*args)
-        except (torch.cuda.OutOfMemoryError, AnchorError):
-            raise
         except Exception as problem:
+            if isinstance(problem, AnchorError) or is_out_of_memory(problem):
+                raise
             # Also what is no fault of the compiler comes here; then the plain function raises it again.
             result = self._plain(*args)
             self._compiled = None

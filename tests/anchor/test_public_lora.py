@@ -171,6 +171,15 @@ WRONG: dict[str, tuple[Callable[[Pairs], dict[str, Tensor]], str]] = {
         lambda pairs: kohya({"double_blocks.0.img_attn.qkv": pairs[QUERY]}),
         r"a.safetensors is a LoRA; 2 of 2 tensors fit no layer of this anchor \(lora_unet_double_blocks",
     ),
+    "of a network with other blocks": (
+        lambda pairs: dotted(
+            {"input_blocks.1.7.proj": pairs[QUERY]},
+            "diffusion_model.",
+            ".lora_down.weight",
+            ".lora_up.weight",
+        ),
+        r"2 of 2 tensors fit no layer of this anchor \(diffusion_model.input_blocks.1.7",
+    ),
     "no LoRA": (lambda pairs: {"encoder.down.weight": torch.zeros(3)}, "a.safetensors is a VAE; 1 of 1"),
     "LyCORIS": (
         lambda pairs: kohya(pairs) | {"lora_unet_mid_block.hada_w1_a": torch.zeros(2, 2)},

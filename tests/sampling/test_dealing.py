@@ -6,12 +6,15 @@ import copy
 import threading
 import time
 from collections.abc import Callable
+from contextlib import nullcontext
 from dataclasses import replace
 from typing import Any
 
 import pytest
 import torch
 
+from anchor_core.errors import AnchorError
+from anchor_core.sampling import dealing
 from anchor_core.sampling.conditioning import Conditioning
 from anchor_core.sampling.dealing import make_jobs
 from anchor_core.sampling.sampler import Memory, SamplerSettings, sample
@@ -146,6 +149,18 @@ def test_threads_work_in_the_callers_inference_mode(run: Run, network: Any) -> N
     assert torch.equal(result, run(network))
 
 
+def test_windows_are_begun_on_the_device_of_their_network(run: Run, network: Any, monkeypatch: Any) -> None:
+    entered: list[torch.device] = []
+
+    def current(device: torch.device) -> Any:
+        entered.append(device)
+        return nullcontext()
+
+    monkeypatch.setattr(dealing, "_current", current)
+    run(network)
+    assert entered == [torch.device("cpu")] * 33
+
+
 def test_jobs_are_neighbours_of_one_length() -> None:
     windows = [tuple(range(n)) for n in (6, 6, 6, 3, 6)]
     numbers = [job.numbers for job in make_jobs(windows, [0, 1, 2, 3, 4], 2)]
@@ -212,7 +227,8 @@ def in_ranks(world: int, work: Callable[[Rank], torch.Tensor]) -> list[torch.Ten
         thread.start()
     for thread in threads:
         thread.join()
-    assert all(rank.during == [f"step {step} of 3" for step in (1, 2, 3)] for rank in ranks)
+    whole = ["the beginning", *(f"step {step} of 3" for step in (1, 2, 3))]
+    assert all(rank.during == whole for rank in ranks)
     return results
 
 
@@ -257,3 +273,25 @@ def test_processes_go_on_from_a_whole_step(run: Run, network: Any) -> None:
     assert torch.equal(run(network, ranks=Rank(together, 0), keep=copy.deepcopy(keep)), whole)
     results = in_ranks(2, lambda rank: run(copy.deepcopy(network), ranks=rank, keep=copy.deepcopy(keep)))
     torch.testing.assert_close(results[0], whole, rtol=1e-6, atol=1e-6)
+
+
+def test_processes_with_different_states_are_refused(run: Run, network: Any) -> None:
+    keep, said = Memo(), []
+    run(network, keep=keep)
+    keep.saved = keep.saved[:-1]
+    together = Together(2)
+
+    def one(number: int) -> None:
+        own = copy.deepcopy(keep) if number == 0 else Memo()
+        with pytest.raises(
+            AnchorError, match=r"stand before the steps \[3, 0\] \(0: none\): run the same"
+        ) as error:
+            run(copy.deepcopy(network), ranks=Rank(together, number), keep=own)
+        said.append(error.value)
+
+    threads = [threading.Thread(target=one, args=(number,)) for number in range(2)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert len(said) == 2

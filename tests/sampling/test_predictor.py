@@ -101,7 +101,7 @@ def test_far_keys_and_deep_features_are_handed_through(run: Run, sharing: Any) -
     assert {ask["deep"] for ask in sharing.asked} == {None}
 
 
-def test_deep_features_are_computed_in_every_so_manieth_step_and_the_last() -> None:
+def test_deep_features_are_computed_in_every_third_step_and_the_last() -> None:
     settings = replace(SETTINGS, steps=8, reuse=3)
     assert [step for step in range(8) if settings.computes_deep(step)] == [0, 3, 6, 7]
     changing = replace(settings, guidance_start=0.25)  # the batch changes at step 2
@@ -165,19 +165,23 @@ def test_feed_forward_layers_are_chunked_and_restored(run: Run, sharing: Any, mo
     assert sharing.feed_forward_chunk == 0
 
 
-def test_pose_features_are_dropped_at_last(run: Run, network: Any, monkeypatch: Any) -> None:
-    wanted = run(network)
-    embed = network.embed_pose
+def test_pose_features_that_do_not_fit_are_dropped_and_nothing_else_changes(
+    run: Run, network: Any, monkeypatch: Any, caplog: Any
+) -> None:
+    wanted, embed = run(network), network.embed_pose
 
     def limited(pose: torch.Tensor) -> torch.Tensor:
-        if network.embedded >= 20:  # of 22 frames: there is no room for those of the clip
+        if network.embedded >= 13:  # of 22 frames: there is no room for those of the clip
             network.embedded = -(10**6)
             raise CUDA
         return embed(pose)
 
     network.embedded = 0
     monkeypatch.setattr(network, "embed_pose", limited)
-    close(run(network, memory=Memory(split_guidance=True)), wanted)
+    close(run(network, memory=Memory(windows_at_once=2)), wanted)
+    assert [record.getMessage() for record in caplog.records if "out of memory" in record.getMessage()] == [
+        "cpu is out of memory: pose features computed for each window from now on, with the same result"
+    ]
 
 
 def test_a_window_that_never_fits_is_refused_with_what_was_tried(

@@ -211,3 +211,5 @@ def test_a_gpu_that_is_too_small_gets_the_proposal(small: SGDM, monkeypatch: pyt
     predictor._conditioning = SimpleNamespace(pixels=(192, 256), n_frames=20)  # type: ignore[assignment]
     predictor._settings, predictor._place = SMALL.settings, (predictor.device, torch.float32)
     assert predictor._instead(6).startswith("windows of 4 frames (window_size 4, overlap 1)")
+    predictor._network = SimpleNamespace(unet=small.unet)  # of another kind: nothing to count
+    assert predictor._instead(6) == "set window_size below 6, or make a smaller picture"

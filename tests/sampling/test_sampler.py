@@ -171,6 +171,9 @@ def test_given_noise_is_used(run: Any) -> None:
     noise = draw_noise(1, 15, 4, 2, 3)
     assert torch.equal(run(15, noise=noise), run(15))
     assert not torch.equal(run(15, noise=noise.flip(0) * 0.5), run(15))
+    laid_out = run(15, noise=noise.contiguous(memory_format=torch.channels_last))
+    assert laid_out.is_contiguous()  # as processes add them up, and as they are kept
+    assert torch.equal(laid_out, run(15))
 
 
 @pytest.mark.parametrize("scheduler", SCHEDULERS)

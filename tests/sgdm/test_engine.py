@@ -182,14 +182,22 @@ def test_a_kernel_that_refuses_is_asked_once_and_told_once(caplog: pytest.LogCap
 
 
 @pytest.mark.usefixtures("on_gpu")
-def test_a_full_memory_is_no_refusal() -> None:
+@pytest.mark.parametrize(
+    "error",
+    [torch.cuda.OutOfMemoryError("CUDA out of memory"), RuntimeError("CUBLAS_STATUS_ALLOC_FAILED when ..")],
+)
+def test_a_full_memory_is_no_refusal(monkeypatch: pytest.MonkeyPatch, error: Exception) -> None:
     def full(*_: torch.Tensor) -> torch.Tensor:
-        raise torch.cuda.OutOfMemoryError("CUDA out of memory")
+        raise error
 
-    kernel = GuardedKernel("full", full)
+    monkeypatch.setattr(torch, "compile", lambda function, **_options: function)
+    kernel, compiled = GuardedKernel("full", full), Compiled(full)
     for _ in range(2):
-        with pytest.raises(torch.cuda.OutOfMemoryError):
+        with pytest.raises(type(error)):
             kernel(*heads())
+        with pytest.raises(type(error)):
+            compiled(*heads())
+    assert compiled._compiled is not None
 
 
 def test_compiled_networks_give_the_same(make_sgdm: MakeSGDM, monkeypatch: pytest.MonkeyPatch) -> None:
