@@ -1,18 +1,18 @@
-"""Work that runs ahead of what waits for it: in a thread, in several threads, or into frames that grow.
+"""Work that runs ahead of what waits for it: in several threads, or into frames that grow.
 
 Threads are enough for what is done here: torch, PyAV and file access let other threads run meanwhile.
-Waits are short and repeated, so that Ctrl-C is seen on every system. What is local to a thread (torch's
-gradient and inference modes) does not go over: functions and generators that need it enter it themselves.
+Waits are short and repeated, so that Ctrl-C is seen on every system. Of what is local to a thread only
+torch's inference mode goes over, and only to frames that grow: a host's networks may be among their makers.
+Functions and generators that need more enter it themselves.
 """
 
 from __future__ import annotations
 
-import logging
 import threading
 from collections import deque
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
-from typing import TYPE_CHECKING, Any, Generic, TypeVar
+from concurrent.futures import Future, ThreadPoolExecutor, wait
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from .errors import AnchorError
 
@@ -21,38 +21,12 @@ if TYPE_CHECKING:
 
     from .frames import FrameFile
 
-logger = logging.getLogger("anchor")
-
 T = TypeVar("T")
 R = TypeVar("R")
 
 _WAIT_S = 0.2  # a wait without an end cannot be interrupted on Windows
 _MOST_WORKERS = 8
 """More would make frames faster than anything takes them, and each holds a frame's working memory."""
-
-
-def ahead(items: Iterable[T], depth: int = 2) -> Generator[T, None, None]:
-    """The items, made in a thread of their own, at most `depth` of them ahead of the one that was taken last.
-
-    An error of the maker arrives here, with its traceback, after the items that were made before it. When
-    the taker stops, at the end, by an error or by closing this iterator, the maker is closed in its thread
-    and the thread has ended. The first item is begun when the first one is asked for.
-    """
-    if depth < 1:
-        raise AnchorError(f"the depth is {depth}: at least 1 item has to be made ahead")
-    return _ahead(items, depth)
-
-
-def _ahead(items: Iterable[T], depth: int) -> Generator[T, None, None]:
-    line: _Line[T] = _Line(depth)
-    thread = threading.Thread(target=_fill, args=(items, line), name="anchor-ahead", daemon=True)
-    thread.start()
-    try:
-        while line.has_next():
-            yield line.take()
-    finally:
-        line.stop()
-        _join(thread)
 
 
 def in_order(
@@ -118,12 +92,9 @@ def _single_threaded(workers: int) -> ThreadPoolExecutor:
 
 
 def _result(future: Future[R]) -> R:
-    while True:
-        try:
-            return future.result(timeout=_WAIT_S)
-        except TimeoutError:
-            if future.done():  # the function's own
-                raise
+    while not future.done():
+        wait([future], _WAIT_S)
+    return future.result()
 
 
 class Growing:
@@ -140,9 +111,14 @@ class Growing:
         self._changed = threading.Condition()
         self._stopped = self._ended = False
         self._error: BaseException | None = None
+        self._inference = False
         self._thread = threading.Thread(target=self._write, name="anchor-growing", daemon=True)
 
     def __enter__(self) -> Growing:
+        import torch
+
+        # Weights that a host has read in this mode must not be moved or computed with outside of it.
+        self._inference = torch.is_inference_mode_enabled()
         self._thread.start()
         return self
 
@@ -189,11 +165,14 @@ class Growing:
         )
 
     def _write(self) -> None:
+        import torch
+
         try:
-            for part in _closing(self._parts, lambda: self._stopped):
-                self._frames.append(part)
-                with self._changed:
-                    self._changed.notify_all()
+            with torch.inference_mode(self._inference):
+                for part in _closing(self._parts, lambda: self._stopped):
+                    self._frames.append(part)
+                    with self._changed:
+                        self._changed.notify_all()
         except BaseException as error:
             self._error = error
         with self._changed:
@@ -218,71 +197,6 @@ def _resolved(index: Any, length: int) -> tuple[Any, int]:
         number = range(length)[index]  # an IndexError, as of a list
         return number, number + 1
     return torch.tensor(numbers, dtype=torch.int64), max(numbers, default=-1) + 1
-
-
-class _Line(Generic[T]):
-    """Items between a thread that makes and one that takes."""
-
-    def __init__(self, depth: int) -> None:
-        self._depth = depth
-        self._items: deque[T] = deque()
-        self._changed = threading.Condition()
-        self._stopped = self._ended = False
-        self._error: BaseException | None = None
-
-    def wait_for_room(self) -> bool:
-        """Of the maker: whether another item is wanted."""
-        with self._changed:
-            while len(self._items) >= self._depth and not self._stopped:
-                self._changed.wait(_WAIT_S)
-            return not self._stopped
-
-    def put(self, item: T) -> None:
-        """Of the maker."""
-        with self._changed:
-            self._items.append(item)
-            self._changed.notify_all()
-
-    def end(self, error: BaseException | None) -> None:
-        """Of the maker: no more will come."""
-        with self._changed:
-            self._ended, self._error = True, error
-            self._changed.notify_all()
-            if error is not None and self._stopped:
-                logger.warning("what was made ahead could not be closed: %s", error)
-
-    def has_next(self) -> bool:
-        """Of the taker: waits; raises the maker's error behind the last item."""
-        with self._changed:
-            while not self._items and not self._ended:
-                self._changed.wait(_WAIT_S)
-            if not self._items and self._error is not None:
-                raise self._error
-            return bool(self._items)
-
-    def take(self) -> T:
-        """Of the taker."""
-        with self._changed:
-            item = self._items.popleft()
-            self._changed.notify_all()
-            return item
-
-    def stop(self) -> None:
-        """Of the taker: no more are wanted."""
-        with self._changed:
-            self._stopped = True
-            self._items.clear()
-            self._changed.notify_all()
-
-
-def _fill(items: Iterable[T], line: _Line[T]) -> None:
-    error: BaseException | None = None
-    try:
-        for item in _closing(items, lambda: not line.wait_for_room()):
-            line.put(item)
-    except BaseException as raised:  # also what ends a program: the taker shall see it
-        error = raised
-    line.end(error)
 
 
 def _closing(items: Iterable[T], stopped: Callable[[], bool]) -> Iterator[T]:

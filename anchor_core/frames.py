@@ -87,12 +87,6 @@ class FrameFile:
             self._count = count
             os.truncate(self.path, count * self._bytes)
 
-    def sync(self) -> None:
-        """Wait until the disk has the frames: a machine that loses power keeps them then."""
-        if self._count:
-            with self.path.open("r+b") as file:
-                os.fsync(file.fileno())
-
     def __getitem__(self, index: Any) -> Tensor:
         if isinstance(index, slice):
             return self._read(range(self._count)[index])
@@ -106,6 +100,7 @@ class FrameFile:
             file.seek(self._count * self._bytes)
             while data:
                 data = data[file.write(data) or 0 :]
+            os.fsync(file.fileno())  # or a machine that loses power may keep the length without the frames
 
     def _read(self, numbers: Sequence[int]) -> Tensor:
         """Frames by number (n, ...), neighbours at once."""

@@ -4,19 +4,17 @@ from __future__ import annotations
 
 import threading
 import time
-import traceback
-from collections.abc import Generator, Iterator
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
 import torch
 
-from anchor_core.ahead import Growing, ahead, in_order, worker_count
+from anchor_core import ahead as module
+from anchor_core.ahead import Growing, in_order, worker_count
 from anchor_core.errors import AnchorError
 from anchor_core.frames import FrameFile
-
-PAUSES = [(0.0, 0.0), (0.002, 0.0), (0.0, 0.002)]
-"""Seconds that maker and taker rest at each item."""
 
 
 def threads() -> set[str]:
@@ -25,132 +23,15 @@ def threads() -> set[str]:
 
 
 class Maker:
-    """Counts up, slowly; knows how far it is and where it was closed."""
+    """Counts up; knows how far it is."""
 
-    def __init__(self, count: int, pause: float = 0.0, fails_at: int = -1) -> None:
-        self.count, self.pause, self.fails_at = count, pause, fails_at
-        self.begun = 0
-        self.closed_in = ""
+    def __init__(self, count: int) -> None:
+        self.count, self.begun = count, 0
 
     def __iter__(self) -> Iterator[int]:
-        try:
-            for number in range(self.count):
-                self.begun += 1
-                time.sleep(self.pause)
-                if number == self.fails_at:
-                    raise ValueError(f"no {number}")
-                yield number
-        finally:
-            self.closed_in = threading.current_thread().name
-
-
-@pytest.mark.parametrize(("made", "taken"), PAUSES)
-def test_all_items_arrive_in_order(made: float, taken: float) -> None:
-    maker, seen = Maker(50, made), []
-    for item in ahead(maker, 3):
-        time.sleep(taken)
-        seen.append(item)
-    assert seen == list(range(50))
-    assert maker.closed_in == "anchor-ahead"
-    assert not threads()
-
-
-@pytest.mark.parametrize("depth", [1, 4])
-def test_no_more_are_made_ahead_than_allowed(depth: int) -> None:
-    maker = Maker(40)
-    for item in ahead(maker, depth):
-        time.sleep(0.002)
-        assert maker.begun <= item + 1 + depth
-    assert maker.begun == 40
-
-
-def test_it_is_ahead_indeed() -> None:
-    maker = Maker(10)
-    items = ahead(maker, 4)
-    assert next(items) == 0
-    until = time.monotonic() + 5
-    while maker.begun < 5 and time.monotonic() < until:
-        time.sleep(0.001)
-    assert maker.begun == 5
-    items.close()
-
-
-def test_nothing_begins_before_the_first_item_is_asked_for() -> None:
-    maker = Maker(3)
-    ahead(maker)
-    assert maker.begun == 0
-    assert not threads()
-
-
-def test_an_error_arrives_with_its_traceback() -> None:
-    with pytest.raises(ValueError, match="no 5") as caught:
-        list(ahead(Maker(10, fails_at=5)))
-    assert "__iter__" in "".join(traceback.format_tb(caught.value.__traceback__))
-    assert not threads()
-
-
-def test_items_before_an_error_are_not_lost() -> None:
-    items, seen = ahead(Maker(10, fails_at=5), 2), []
-    with pytest.raises(ValueError, match="no 5"):
-        for item in items:
-            time.sleep(0.002)
-            seen.append(item)
-    assert seen == [0, 1, 2, 3, 4]
-
-
-@pytest.mark.parametrize(("made", "taken"), PAUSES)
-def test_a_taker_that_raises_closes_maker_and_thread(made: float, taken: float) -> None:
-    maker = Maker(1000, made)
-    with pytest.raises(KeyboardInterrupt):
-        _take(ahead(maker), taken)
-    assert maker.closed_in == "anchor-ahead"
-    assert maker.begun < 20
-    assert not threads()
-
-
-def _take(items: Generator[int, None, None], pause: float) -> None:
-    """As a loop in a function that Ctrl-C ends: the iterator goes with its frame."""
-    try:
-        for item in items:
-            time.sleep(pause)
-            if item == 7:
-                raise KeyboardInterrupt
-    finally:
-        items.close()
-
-
-def test_a_maker_is_stopped_while_it_waits_for_room() -> None:
-    maker = Maker(1000)
-    items = ahead(maker, 1)
-    next(items)
-    time.sleep(0.01)
-    items.close()
-    assert maker.closed_in
-    assert not threads()
-
-
-def test_what_fails_when_it_is_closed_early_is_said(caplog: pytest.LogCaptureFixture) -> None:
-    def stubborn() -> Iterator[int]:
-        try:
-            yield from range(100)
-        finally:
-            raise OSError("busy")
-
-    items = ahead(stubborn())
-    next(items)
-    items.close()
-    assert "busy" in caplog.text
-    assert not threads()
-
-
-def test_stages_may_follow_one_another() -> None:
-    doubled = (2 * item for item in ahead(Maker(30)))
-    assert list(ahead(doubled)) == list(range(0, 60, 2))
-
-
-def test_a_depth_of_nothing_is_refused() -> None:
-    with pytest.raises(AnchorError, match="the depth is 0: at least 1 item has to be made ahead"):
-        ahead([], 0)
+        for number in range(self.count):
+            self.begun += 1
+            yield number
 
 
 @pytest.mark.parametrize("workers", [1, 2, 5])
@@ -199,6 +80,17 @@ def test_a_timeout_of_the_function_is_its_error() -> None:
         list(in_order(late, range(3), 2))
 
 
+def test_results_that_are_waited_for_again_and_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each may come just when a wait is over."""
+    monkeypatch.setattr(module, "_WAIT_S", 1e-5)
+
+    def slow(number: int) -> int:
+        time.sleep(number % 20 * 1e-5)
+        return number
+
+    assert list(in_order(slow, range(3000), 2)) == list(range(3000))
+
+
 def test_workers_end_when_the_taker_stops() -> None:
     results = in_order(lambda number: time.sleep(0.001), range(10000), 2)
     next(results)
@@ -211,7 +103,8 @@ def test_torch_computes_on_one_core_in_workers_and_on_its_own_elsewhere() -> Non
     torch.set_num_threads(2)
     try:
         inside = list(in_order(lambda _: torch.get_num_threads(), range(4), 2))
-        after: list[int] = list(ahead(torch.get_num_threads() for _ in range(1)))
+        with ThreadPoolExecutor(1) as later:
+            after = [later.submit(torch.get_num_threads).result()]
         assert (inside, torch.get_num_threads(), after) == ([1] * 4, 2, [2])
         assert worker_count() == 2
     finally:
@@ -298,6 +191,20 @@ def test_a_reader_that_raises_ends_the_writer(file: FrameFile) -> None:
         raise KeyboardInterrupt
     assert 4 <= len(file) < 1000
     assert not threads()
+
+
+@pytest.mark.parametrize("host", [True, False])
+def test_a_hosts_inference_mode_goes_over_to_the_writer(file: FrameFile, host: bool) -> None:
+    modes: list[bool] = []
+
+    def seen() -> Iterator[torch.Tensor]:
+        for part in parts(0, 4):
+            modes.append(torch.is_inference_mode_enabled())
+            yield part
+
+    with torch.inference_mode(host), Growing(file, 4, seen()):
+        pass
+    assert set(modes) == {host}
 
 
 def test_frames_that_never_come_are_a_sentence(file: FrameFile) -> None:

@@ -77,7 +77,6 @@ def test_goes_on_behind_the_last_whole_frame(file: FrameFile, clip: torch.Tensor
 def test_forgets_from_the_end(file: FrameFile, clip: torch.Tensor) -> None:
     file.truncate(12)
     file.truncate(3)
-    file.sync()
     assert torch.equal(file[:], clip[:3])
     assert file.path.stat().st_size == clip[:3].numel()
 
@@ -85,7 +84,6 @@ def test_forgets_from_the_end(file: FrameFile, clip: torch.Tensor) -> None:
 def test_masks_and_empty_parts(tmp_path: Path) -> None:
     masks = FrameFile(tmp_path / "masks.bin", (4, 4))
     masks.append(torch.zeros(0, 4, 4, dtype=torch.uint8))
-    masks.sync()
     assert len(masks) == 0
     masks.append(torch.full((2, 4, 4), 255, dtype=torch.uint8)[:, ::1].transpose(1, 2))
     assert masks[1].tolist() == [[255] * 4] * 4

@@ -41,22 +41,21 @@ def add_commands(commands: Any) -> None:
 
 
 def run_render(args: argparse.Namespace) -> None:
-    """Render the mesh and write it as a video."""
+    """Render the mesh and write it as a video while it is drawn."""
     from ..render.mesh import to_bytes
-    from ..render.motion import render_motion
+    from ..render.motion import fit_camera, render_chunks
     from ..video.read import describe_video
     from ..video.write import check_video_name, write_video
 
     check_video_name(args.out)
     check_outputs(args, args.out)
     motion = motion_from(args)
-    size = tuple(args.size) if args.size else None
+    camera = fit_camera(motion.camera, tuple(args.size) if args.size else None)
+    body, sound = body_from(args, motion.gender), None if motion.sound is None else motion.sound.pair
     with step_bar("rendering the mesh") as bar:
-        frames = render_motion(
-            motion, body_from(args, motion.gender), size=size, backend=args.renderer, progress=bar
-        ).image
-    sound = None if motion.sound is None else motion.sound.pair
-    write_video(args.out, to_bytes(frames), motion.fps, audio=sound)
+        parts = render_chunks(motion, body, camera, backend=args.renderer, progress=bar)
+        frames = (frame for part in parts for frame in to_bytes(part.image))
+        write_video(args.out, frames, motion.fps, audio=sound)
     print(f"{args.out}: {describe_video(args.out)}")
 
 

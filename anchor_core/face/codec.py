@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Literal, get_args
@@ -9,8 +10,10 @@ from typing import Any, Literal, get_args
 import torch
 from torch import Tensor
 
-from ..errors import AnchorError
+from ..errors import AnchorError, is_out_of_memory
 from ..sgdm.vae import check_frames, decode_frames, latent_stride, scale_latents
+
+logger = logging.getLogger("anchor")
 
 Posterior = Literal["mode", "sample"]
 PUBLISHED_BATCH = 30
@@ -37,6 +40,8 @@ class LatentCodec:
 def codec_of(vae: Any, posterior: Posterior = "mode", batch: int = PUBLISHED_BATCH) -> LatentCodec:
     """The codec of an `AutoencoderKL`, where it lies and in its number type.
 
+    Pictures that do not fit into the memory together are decoded in smaller groups.
+
     posterior: "mode" takes the mean of what the encoder gives; "sample" draws from it as published, from seed
     0 for each `batch` crops: crop k of a sequence gets the noise of row k % batch.
     """
@@ -49,10 +54,32 @@ def codec_of(vae: Any, posterior: Posterior = "mode", batch: int = PUBLISHED_BAT
         rows = (torch.arange(first, first + len(pictures)) % batch) if posterior == "sample" else None
         return _encode(vae, pictures, rows, batch)
 
-    def decode(latents: Tensor) -> Tensor:
-        return decode_frames(vae, latents, chunk=len(latents))
+    return LatentCodec(encode, _Decoder(vae), int(vae.config.latent_channels), latent_stride(vae))
 
-    return LatentCodec(encode, decode, int(vae.config.latent_channels), latent_stride(vae))
+
+class _Decoder:
+    """Decodes all that it is given at once, and less at a time from where the memory was too small on."""
+
+    def __init__(self, vae: Any) -> None:
+        self._vae, self._most = vae, 0  # 0: as many as there are
+
+    def __call__(self, latents: Tensor) -> Tensor:
+        while (frames := self._decoded(latents, self._most or len(latents))) is None:
+            # Only here, where the error no longer holds what was computed.
+            if next(self._vae.parameters()).device.type == "cuda":
+                torch.cuda.empty_cache()
+            logger.warning("decoding is out of memory: %d pictures at a time from now on", self._most)
+        return frames
+
+    def _decoded(self, latents: Tensor, at_once: int) -> Tensor | None:
+        """None where the memory is too small for so many and smaller groups are left to try."""
+        try:
+            return decode_frames(self._vae, latents, chunk=at_once)
+        except (MemoryError, RuntimeError) as error:
+            if at_once == 1 or not is_out_of_memory(error):
+                raise
+            self._most = at_once // 2
+            return None
 
 
 @torch.no_grad()

@@ -137,8 +137,9 @@ class AnchorCrew:
     def identity(self, face: bool) -> Identity:
         """See Crew."""
         anchor, runtime = self._anchor, self._runtime
+        networks = (anchor.body, anchor.vae, anchor.vision)
         contents = {
-            "anchor": fingerprint(anchor.card, anchor.body, anchor.vae, anchor.null_appearance),
+            "anchor": fingerprint(anchor.card, *networks, anchor.null_appearance),
             "reference picture": self._picture_name("body", anchor.reference),
         }
         if face:

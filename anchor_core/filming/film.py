@@ -30,7 +30,7 @@ from ..video.write import check_video_name
 from .crew import Crew
 from .fingerprint import fingerprint
 from .finish import deliver, draw_sheet, encode
-from .folder import SUFFIX, RenderFolder, check_room, opened_folder, remove_folder
+from .folder import SUFFIX, RenderFolder, check_apart, check_room, opened_folder, remove_folder
 from .scene import Film, Scene, hidden_faces
 from .stages import Clip, Clock, Stages
 
@@ -62,8 +62,9 @@ def film_to_file(
     What step and its bars raise passes through, and the same call goes on later, as it does after errors of
     any kind and after a kill. Raises AnchorError, where a part is missing before any work is done.
     """
-    sheet, folder = out.with_suffix(".png"), folder or out.with_suffix(SUFFIX)
     check_video_name(out)
+    sheet, folder = out.with_suffix(".png"), folder or out.with_suffix(SUFFIX)
+    check_apart(folder, out, sheet)
     check_writable(out)
     check_writable(sheet)
     crew.check(scene.face is not None)
@@ -99,12 +100,12 @@ def film_digest(
 def _finish(
     folder: RenderFolder, clip: Clip, scene: Scene, comment: dict[str, Any], files: tuple[Path, Path]
 ) -> None:
-    """Write video and contact sheet, then give both their names."""
+    """Write video and contact sheet, then give both their names: where the video is, all is done."""
     video, sheet = folder.path / "video.mp4", folder.path / "sheet.png"
     encode(video, clip, scene.motion, comment)
     draw_sheet(sheet, clip)
-    deliver(video, files[0])
     deliver(sheet, files[1])
+    deliver(video, files[0])
 
 
 def _film(

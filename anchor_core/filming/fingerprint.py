@@ -33,7 +33,8 @@ def fingerprint(*things: Any) -> str:
 def _pieces(thing: Any) -> Iterator[bytes | memoryview]:
     yield type(thing).__name__.encode()
     if isinstance(thing, torch.Tensor):
-        yield from _pieces(thing.detach().cpu().numpy())
+        plain = thing.detach().cpu()
+        yield from _pieces((plain.float() if plain.dtype == torch.bfloat16 else plain).numpy())
     elif isinstance(thing, np.ndarray):
         yield f"{thing.dtype} {thing.shape}".encode()
         yield np.ascontiguousarray(thing).reshape(-1).view(np.uint8).data

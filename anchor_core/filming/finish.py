@@ -37,10 +37,10 @@ def encode(path: Path, clip: Clip, motion: Motion, comment: dict[str, Any]) -> N
 
 def deliver(made: Path, final: Path) -> None:
     """Move a file to its final name, also onto another disk: whole or not at all."""
-    with atomic_path(final) as partial:
-        try:
-            os.replace(made, partial)
-        except OSError:  # another disk
+    try:
+        os.replace(made, final)
+    except OSError:  # another disk, no such folder yet, or a file that Windows holds for a moment
+        with atomic_path(final) as partial:
             shutil.copyfile(made, partial)
 
 

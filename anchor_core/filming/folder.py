@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 import logging
 import os
+import re
 import shutil
 import socket
 from collections.abc import Iterator, Mapping, Sequence
@@ -33,6 +34,8 @@ _ABOUT = (
     "A video that is being rendered, or was when its program stopped. The same command goes on with it.\n"
     "Nobody else needs this folder: delete it, and the render begins again.\n"
 )
+_PARTIAL = re.compile(r"\..*\.[0-9a-f]{8}(\.\w+)?")
+"""Names of `atomic_path` for files that are being written."""
 _WAYS_ON = "go on with the same, choose another output, or begin again with --start-over"
 
 
@@ -133,8 +136,11 @@ def opened_folder(
 
 
 def remove_folder(folder: RenderFolder) -> None:
-    """Delete a folder that is open, when nothing of it is needed any more."""
-    _clear(folder.path)
+    """Delete a folder that is open, when nothing of it is needed any more; a warning where that fails."""
+    try:
+        _clear(folder.path)
+    except OSError as error:  # the video is finished for all that
+        logger.warning("%s could not be removed (%s): nothing of it is needed any more", folder.path, error)
     if os.name != "nt":  # there it goes with the lock
         (folder.path / _LOCK).unlink(missing_ok=True)
     with suppress(OSError):  # another process has begun here, or the system holds the lock still
@@ -150,6 +156,18 @@ def check_room(folder: RenderFolder, most_bytes: int) -> None:
             f"the render takes {most_bytes / 1e6:,.0f} MB in {folder.path} until it is finished and"
             f" {free / 1e6:,.0f} MB are free; free space, or choose a folder on another disk with --state"
         )
+
+
+def check_apart(path: Path, *outputs: Path) -> None:
+    """Raise AnchorError where an output lies in the folder of its render, which is emptied in the end."""
+    folder = path.resolve()
+    for output in outputs:
+        place = output.resolve()
+        if folder == place or folder in place.parents:
+            raise AnchorError(
+                f"{output} would lie in {path}, which is removed when the render is finished; choose another"
+                " folder with --state"
+            )
 
 
 def check_ours(path: Path) -> None:
@@ -216,8 +234,8 @@ def _locked(path: Path) -> Iterator[None]:
 
 def _works(path: Path) -> list[str]:
     """Names of files that hold something of a render, or something else."""
-    known = {_LOCK, _OWNER, _README, _BEGIN}
-    return sorted(name for name in os.listdir(path) if name not in known and not name.startswith("."))
+    known = {_LOCK, _OWNER, _README, _BEGIN, ".DS_Store"}
+    return sorted(name for name in os.listdir(path) if name not in known and not _PARTIAL.fullmatch(name))
 
 
 def _owner(path: Path) -> str:
@@ -239,8 +257,8 @@ def _clear(path: Path) -> None:
 
 def _drop_partial(path: Path) -> None:
     """Delete what a killed process has left of files that it was writing."""
-    for entry in path.glob(".*"):
-        if entry.is_file():
+    for entry in path.iterdir():
+        if _PARTIAL.fullmatch(entry.name) and entry.is_file():
             entry.unlink()
 
 
@@ -248,7 +266,9 @@ def _read_json(path: Path) -> Any:
     try:
         return json.loads(path.read_text(encoding="utf-8"))
     except ValueError:
-        raise AnchorError(f"{path} cannot be read, it is damaged; begin again with --start-over") from None
+        raise AnchorError(
+            f"{path} cannot be read, it is damaged; begin again with --start-over, or delete {path.parent}"
+        ) from None
 
 
 def _write_json(path: Path, value: Any) -> None:

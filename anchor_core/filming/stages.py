@@ -189,8 +189,11 @@ class Stages:
                 bar(first + len(frames), total, frames[-1])
 
     def _begin_of_group(self, file: FrameFile, size: int) -> int:
-        """The frame that a file goes on with, after it forgot those of a group that is not whole."""
-        if len(file) < self._n_frames:
+        """The frame that a file goes on with, after it forgot those of a group that is not whole.
+
+        Only the main process may cut: in another one the file would seem unfinished while it is written.
+        """
+        if self._is_main and len(file) < self._n_frames:
             file.truncate(len(file) // size * size)
         return len(file)
 

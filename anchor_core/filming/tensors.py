@@ -72,7 +72,8 @@ def _opened(path: Path) -> Iterator[tuple[Any, dict[str, Any], dict[str, Any]] |
             yield file, header, facts
     except (ValueError, KeyError, TypeError, OverflowError) as error:
         raise AnchorError(
-            f"{path} cannot be read, it is damaged ({error}); begin again with --start-over"
+            f"{path} cannot be read, it is damaged ({error}); begin again with --start-over, or delete"
+            f" {path.parent}"
         ) from None
 
 

@@ -97,7 +97,7 @@ def test_too_little_memory_is_one_sentence(
     def fail(*_: object, **__: object) -> None:
         raise RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried to allocate 9 bytes.")
 
-    monkeypatch.setattr("anchor_core.render.motion.render_motion", fail)
+    monkeypatch.setattr("anchor_core.render.motion.render_chunks", fail)
     assert main(["render", "--motion", str(motion_file), "--out", str(tmp_path / "mesh.mp4")]) == 1
     assert "error: the memory is too small for this; use fewer --frames" in capsys.readouterr().err
 

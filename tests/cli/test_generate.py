@@ -265,6 +265,18 @@ def test_a_dry_run_says_what_it_takes_and_makes_nothing(
     assert os.listdir(tmp_path) == []
 
 
+def test_too_little_memory_is_one_sentence(
+    anchor_file: Path, motion_file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Any
+) -> None:
+    def fail(*_: object, **__: object) -> None:
+        raise RuntimeError("CUDA out of memory. Tried to allocate 9 bytes.")
+
+    monkeypatch.setattr("anchor_core.filming.film.film_to_file", fail)
+    assert generate("--anchor", anchor_file, "--motion", motion_file, "--out", tmp_path / "a.mp4") == 1
+    said = capsys.readouterr().err
+    assert "error: the memory is too small for this; the same with --dry-run says what fits" in said
+
+
 def test_kernels_are_those_of_the_engine() -> None:
     from anchor_core.cli.film_options import ATTENTION
     from anchor_core.sgdm.engine import ATTENTION_KERNELS

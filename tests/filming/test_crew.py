@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import copy
+from dataclasses import replace
+
 import torch
 
 from anchor_core.anchor.use import sampler_settings
@@ -39,3 +42,7 @@ def test_an_anchor_is_told_apart_by_what_the_frames_depend_on() -> None:
     assert set(faced["contents"]) - set(plain["contents"]) == of_face
     assert plain["made_with"] == {"device": "cpu", "precision": "float32"}
     assert plain["settings"]["engine"]["attention"] == "auto"
+    with torch.no_grad():
+        next(anchor.vision.parameters()).mul_(1.01)
+    other = AnchorCrew(replace(anchor, vision=copy.deepcopy(anchor.vision)), scenes.CPU).identity(False)
+    assert other["contents"]["anchor"] != plain["contents"]["anchor"]

@@ -21,6 +21,7 @@ PAIRS: list[tuple[Any, Any]] = [
     (SamplerSettings(), SamplerSettings(seed=1)),
     ({"a": 1}, {"b": 1}),
     (torch.zeros(3), torch.zeros(3, dtype=torch.int64)),
+    (torch.zeros(3, dtype=torch.bfloat16), torch.ones(3, dtype=torch.bfloat16)),
 ]
 
 

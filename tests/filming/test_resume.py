@@ -5,12 +5,14 @@ from __future__ import annotations
 import errno
 import json
 import os
+import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -21,7 +23,8 @@ from anchor_core import files
 from anchor_core.anchor.file import Anchor
 from anchor_core.errors import AnchorError
 from anchor_core.filming.crew import AnchorCrew
-from anchor_core.filming.folder import opened_folder
+from anchor_core.filming.folder import RenderFolder, opened_folder
+from anchor_core.filming.stages import Stages
 from anchor_core.frames import FrameFile
 from anchor_core.motion.motion import Motion
 
@@ -151,7 +154,15 @@ def test_a_stop_before_the_names_are_given(
     with monkeypatch.context() as patch:
         patch.setattr(film, "deliver", deliver)
         stop(shoot, tmp_path / "a.mp4", Stops())
+    assert sorted(os.listdir(tmp_path)) == ["a.png", "a.render"]
     assert contents(shoot(tmp_path / "a.mp4").video) == whole
+
+
+def _onto_another_disk(made: Path, final: Path, move: Any = os.replace) -> None:
+    """A video or a sheet cannot be moved there; anything else is not moved that far."""
+    if Path(made).name in ("video.mp4", "sheet.png"):
+        raise OSError(errno.EXDEV, "Invalid cross-device link")
+    move(made, final)
 
 
 class FullDisk:
@@ -162,6 +173,7 @@ class FullDisk:
         append, put, text = FrameFile._write, files._replace, Path.write_text
         patch.setattr(FrameFile, "_write", lambda file, data: self._once(file.path) or append(file, data))
         patch.setattr(files, "_replace", lambda partial, final: self._once(final) or put(partial, final))
+        patch.setattr(os, "replace", _onto_another_disk)
         patch.setattr(Path, "write_text", lambda path, *a, **k: self._once(path) or text(path, *a, **k))
 
     def _once(self, path: Path) -> None:
@@ -174,7 +186,7 @@ def test_a_full_disk_is_one_sentence_and_costs_nothing(
     shoot: Any, whole: list[bytes], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     disk, said = FullDisk(monkeypatch), []
-    while not (tmp_path / "a.png").exists():
+    while not (tmp_path / "a.mp4").exists():
         try:
             shoot(tmp_path / "a.mp4")
         except AnchorError as error:
@@ -308,6 +320,56 @@ def test_folders_of_others_are_left_alone(shoot: Any, tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     with pytest.raises(AnchorError, match="file is a file and a render is kept in a folder; choose another"):
         shoot(tmp_path / "a.mp4", folder=tmp_path / "file")
+
+
+def test_hidden_files_of_others_are_left_alone(shoot: Any, tmp_path: Path) -> None:
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine" / ".env").write_text("key")
+    with pytest.raises(AnchorError, match=r"mine holds files that are no render \(\.env, \.\.\.\)"):
+        shoot(tmp_path / "a.mp4", folder=tmp_path / "mine")
+    assert (tmp_path / "mine" / ".env").read_text() == "key"
+
+
+@pytest.mark.parametrize("folder", [".", "a.mp4", "a.png", "x"])
+def test_nothing_is_delivered_into_the_folder_that_is_removed(
+    folder: str, shoot: Any, tmp_path: Path
+) -> None:
+    out = tmp_path / ("x/deep/a.mp4" if folder == "x" else "a.mp4")
+    with pytest.raises(AnchorError, match=r"would lie in .*, which is removed .* with --state"):
+        shoot(out, folder=tmp_path / folder)
+    assert os.listdir(tmp_path) == []
+
+
+def test_a_kill_while_the_folder_is_removed(shoot: Any, whole: list[bytes], tmp_path: Path) -> None:
+    """What is gone is made again, in whatever order files went; what says whose folder it is goes last."""
+    folder = shoot(tmp_path / "a.mp4", folder=tmp_path / "state", keep_folder=True).folder
+    for gone in (("faces", "finished.frames"), ("mesh.frames", "body.frames", "body_latents.safetensors")):
+        for path in (folder / name for name in gone):
+            shutil.rmtree(path) if path.is_dir() else path.unlink()
+        assert contents(shoot(tmp_path / "b.mp4", folder=folder, keep_folder=True).video) == whole
+
+
+def test_a_folder_that_cannot_be_removed_is_a_warning(
+    shoot: Any, whole: list[bytes], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: Any
+) -> None:
+    def held(_path: Path) -> None:
+        raise PermissionError(errno.EACCES, "held by another program")
+
+    monkeypatch.setattr(shutil, "rmtree", held)
+    assert contents(shoot(tmp_path / "a.mp4").video) == whole
+    assert "a.render could not be removed" in caplog.text
+
+
+def test_another_process_never_cuts_what_is_being_written(
+    anchor: Anchor, motion: Motion, tmp_path: Path
+) -> None:
+    file = FrameFile(tmp_path / "body.frames", (2, 2))
+    file.append(torch.zeros(5, 2, 2, dtype=torch.uint8))
+    scene, crew = scenes.scene_of(anchor, motion), AnchorCrew(anchor, CPU)
+    for main, left in ((False, 5), (True, 4)):
+        ranks: Any = SimpleNamespace(main=main)
+        stages = Stages(RenderFolder(tmp_path), scene, crew, {}, {}, Stops(), ranks)
+        assert stages._begin_of_group(file, 4) == left
 
 
 def test_a_folder_elsewhere(shoot: Any, whole: list[bytes], tmp_path: Path) -> None:
