@@ -57,6 +57,12 @@ class LoadedAnchor:
 
         return [] if self.source is None else [file_stamp(path) for path in self.source.files]
 
+    @property
+    def precision(self) -> str:
+        """In which numbers the weights are kept, and in which they compute: results depend on both."""
+        kept = next(self.body.parameters()).dtype
+        return f"{kept} in {self.dtype}".replace("torch.", "")
+
     def network(self, stage: Stage) -> SGDM:
         """The network of a stage; AnchorError if there is none."""
         from ..anchor_core.face.passes import face_of

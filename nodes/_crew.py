@@ -51,8 +51,8 @@ class HostCrew:
         contents = {"anchor": fingerprint(self.card, self._loaded.stamp)}
         for stage, tokens in self._tokens.items():
             contents[f"appearance of the {stage}"] = fingerprint(*tokens)
-        precision = str(self._loaded.dtype).removeprefix("torch.")
-        return {"made_with": {"device": device.type, "precision": precision}, "contents": contents}
+        made_with = {"device": device.type, "precision": self._loaded.precision}
+        return {"made_with": made_with, "contents": contents}
 
     def tokens(self, stage: Stage, settings: SamplerSettings) -> Tokens:
         """See Crew."""

@@ -140,7 +140,8 @@ class ManagedNetwork:
         if fidelity != "auto" and fidelity != sgdm.fidelity:
             self._sgdm = copy.copy(sgdm)  # shares all weights
             self._sgdm.fidelity = fidelity
-        self.unet, self.latent_channels, self.parameters = sgdm.unet, sgdm.latent_channels, sgdm.parameters
+        self.unet, self.controlnet = sgdm.unet, sgdm.controlnet
+        self.latent_channels, self.parameters = sgdm.latent_channels, sgdm.parameters
 
     def embed_pose(self, pose: torch.Tensor) -> torch.Tensor:
         # Once for all frames, before the first window reports: a long clip must be stoppable here too.
@@ -201,9 +202,17 @@ def _on_other_devices(loaded: LoadedAnchor, stage: Stage) -> list[tuple[SGDM, An
     all_devices = getattr(mm, "get_all_torch_devices", None)  # older hosts work on one device
     for device in all_devices(exclude_current=True) if all_devices else ():
         if (stage, str(device)) not in loaded.copies:
-            copied = copy.deepcopy(loaded.network(stage))
+            copied = _copied(loaded.network(stage))
             loaded.copies[stage, str(device)] = (copied, _managed(copied, device))
     return [made for (of_stage, _), made in loaded.copies.items() if of_stage == stage]
+
+
+def _copied(network: SGDM) -> SGDM:
+    """A copy of a network, without what the host's handle has put on it (memory of its own, freed once)."""
+    plain = copy.copy(network)  # shares all weights
+    for name in [name for name in vars(plain) if name.startswith("dynamic_")]:
+        del plain.__dict__[name]
+    return copy.deepcopy(plain)
 
 
 @contextlib.contextmanager
@@ -336,13 +345,15 @@ class StageProgress:
     """The host's one bar for stages that are known by name, as a `StepFactory` for any thread.
 
     shares: how much of the bar each stage fills, by its name, in their order. Stages that are left out, or
-    run beside others, never move the bar back.
+    run beside others, never move the bar back. Where the user has cancelled every stage raises: the host
+    tells only the one that asks first, and that may be one that nobody waits for yet.
     """
 
     _UNITS = 1000
 
     def __init__(self, shares: Mapping[str, float]) -> None:
         self._shares, self._reached, self._lock = shares, 0, threading.Lock()
+        self._ended: BaseException | None = None
         self._bar = FrameProgress(self._UNITS)
 
     @contextlib.contextmanager
@@ -353,8 +364,14 @@ class StageProgress:
 
         def report(done: int, total: int, preview: Any) -> None:
             with self._lock:
+                if self._ended is not None:
+                    raise self._ended
                 self._reached = max(self._reached, round(self._UNITS * (begin + share * done / total)))
-                self._bar(self._reached, self._UNITS, preview)
+                try:
+                    self._bar(self._reached, self._UNITS, preview)
+                except BaseException as error:
+                    self._ended = error
+                    raise
 
         yield report
 

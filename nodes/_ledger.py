@@ -6,17 +6,17 @@ second run would do everything once more.
 
 from __future__ import annotations
 
-_SAID: dict[str, str] = {}
-_MADE: dict[str, tuple[str, str]] = {}
+_KNOWN: dict[str, tuple[str, int]] = {}
+"""The last state of each key, and how often others than the node's own runs have changed it."""
 
 
 def fingerprint(key: str, state: str) -> str:
-    """What to say about `state`: the same as before the last run, if that run is what left it."""
-    after, before = _MADE.get(key, ("", ""))
-    _SAID[key] = before if state == after else state
-    return _SAID[key]
+    """What to say about `state`: another word each time that it is not what was last seen or left there."""
+    known, changes = _KNOWN.get(key, (state, 0))
+    _KNOWN[key] = (state, changes + (state != known))
+    return f"{key} {_KNOWN[key][1]}"
 
 
 def has_run(key: str, state: str) -> None:
     """Remember that the node's run has left `state`."""
-    _MADE[key] = (state, _SAID.get(key, state))
+    _KNOWN[key] = (state, _KNOWN.get(key, ("", 0))[1])

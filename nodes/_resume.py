@@ -36,7 +36,7 @@ def kept(
     The file is named after all that the result depends on, so nothing else finds it.
     """
     device = anchor.patcher.load_device.type
-    made_with = (__version__, str(anchor.dtype), device, stage, fidelity)
+    made_with = (__version__, anchor.precision, device, stage, fidelity)
     name = fingerprint(made_with, anchor.stamp, anchor.card, settings, conditioning)
     path = _folders.unfinished_folder() / f"{name}.safetensors"
     if path.is_file():
@@ -54,8 +54,8 @@ class _Keeper(FileKeeper):
     def load(self) -> SampleState | None:
         try:
             return super().load()
-        except AnchorError as error:
-            log.warning("%s; it begins again", error)
+        except AnchorError:
+            log.warning("%s is damaged and cannot be read: it begins again", self._path)
             return None
 
     def save(self, state: SampleState) -> None:

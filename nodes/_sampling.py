@@ -64,13 +64,13 @@ def _unsaid(name: str, value: Any, chosen: dict[str, Any]) -> bool:
     return value is None or (name in _UNSET and value == _UNSET[name])
 
 
-def preset_input() -> io.Input:
-    """Settings that belong together."""
+def preset_input(optional: bool = True) -> io.Input:
+    """Settings that belong together. optional: for nodes that workflows held before they had it."""
     return io.Combo.Input(
         "preset",
         options=list(PRESETS),
         default=DEFAULT_PRESET,
-        optional=True,
+        optional=optional,
         tooltip="Settings that belong together; what the other inputs say goes first. default: as the anchor "
         "says. faithful: the published inference. fast: fewer steps, less guidance, coarser attention to far "
         "frames; changes the picture a little. distilled: only for anchors distilled to few steps.",

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import logging
+import re
 from typing import TYPE_CHECKING, Any
 
 from comfy_api.latest import InputImpl, io
 
-from . import _folders, _host
+from . import _folders, _host, _ledger
 from ._anchor import LoadedAnchor
 from ._crew import HostCrew
 from ._motion import motion_input
@@ -15,6 +16,8 @@ from ._sampling import preset_input
 from ._types import AnchorSocket, advanced, schema
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from ..anchor_core.anchor.use import Stage
     from ..anchor_core.filming.crew import Tokens
     from ..anchor_core.filming.scene import FacePass, Scene
@@ -48,8 +51,8 @@ class RenderAnchorVideo(io.ComfyNode):
             display_name="Render Anchor Video",
             search_aliases=["long video", "stream", "resume", "make your anchor", "presenter"],
             description="The whole way from a motion to a video file in one node: mesh, body, face, "
-            "decoding, a few frames at a time. Memory does not grow with the clip. Cancel or a crash lose "
-            "nothing: queue the same again, and it goes on where it stopped.",
+            "decoding, a few frames at a time. Memory does not grow with the clip. After Cancel or a crash "
+            "queue the same again: it goes on where it stopped.",
             is_output_node=True,
             inputs=[*_scene_inputs(), *_settings_inputs(), *_token_inputs()],
             outputs=[
@@ -65,6 +68,14 @@ class RenderAnchorVideo(io.ComfyNode):
     def validate_inputs(cls, name: str | None) -> bool | str:
         """Refuse what is no name of a file before anything runs."""
         return _folders.refused_name(name) or True
+
+    @classmethod
+    def fingerprint_inputs(cls, name: str | None = None, **_inputs: Any) -> str:
+        """Look again when videos of this name were deleted or changed by others."""
+        if not isinstance(name, str):
+            return ""
+        place = _folders.output_folder(_folders.RENDERS, name)
+        return _ledger.fingerprint(str(place), _state(place))
 
     @classmethod
     def execute(
@@ -92,13 +103,22 @@ class RenderAnchorVideo(io.ComfyNode):
         scene = _scene(anchor, motion, body, retarget, settings.get("face"))
         crew, facts = HostCrew(anchor, tokens), {"anchor": anchor.card.name, "preset": preset}
         digest = film_digest(scene, crew, settings["body"], facts)
-        path = _folders.output_folder(_folders.RENDERS, f"{name.strip()}_{digest}.mp4")
+        place = _folders.output_folder(_folders.RENDERS, name)
+        path = place.with_name(f"{place.name}_{digest}.mp4")
         if path.is_file():
             log.info("%s was rendered before, with the same inputs: delete it to render it again", path)
         else:
             step = _host.StageProgress(_SHARES)
             film_to_file(scene, crew, settings["body"], path, step=step, facts=facts)
+        _ledger.has_run(str(place), _state(place))
         return io.NodeOutput(InputImpl.VideoFromFile(str(path)), ui=_folders.output_video_ui(path))
+
+
+def _state(place: Path) -> str:
+    """Which videos of a name lie there. place: their path without digits and suffix."""
+    ours = re.compile(re.escape(place.name) + r"_[0-9a-f]{16}\.mp4")
+    found = place.parent.iterdir() if place.parent.is_dir() else ()
+    return "\n".join(_folders.file_stamp(path) for path in sorted(found) if ours.fullmatch(path.name))
 
 
 def _stages(anchor: LoadedAnchor, face: str, given: dict[str, Any]) -> list[Stage]:
@@ -174,7 +194,7 @@ def _scene_inputs() -> list[io.Input]:
 
 def _settings_inputs() -> list[io.Input]:
     return [
-        preset_input(),
+        preset_input(optional=False),
         io.Int.Input(
             "seed",
             default=0,

@@ -66,7 +66,7 @@ class Job:
 def read_jobs(path: Path) -> list[Job]:
     """All jobs of a list. Raises AnchorError, with the line, for one that cannot be filmed."""
     try:
-        lines = path.read_text(encoding="utf-8").splitlines()
+        lines = path.read_text(encoding="utf-8-sig").split("\n")  # editors on Windows begin with a mark
     except (OSError, UnicodeDecodeError) as error:
         raise AnchorError(f"{path} cannot be read as a list of jobs ({error}); need JSON lines") from None
     flags = _flags()

@@ -18,6 +18,9 @@ from .worker import Outcome, Worker
 
 log = logging.getLogger("anchor")
 
+_LAST_S = 30.0
+"""Seconds that a process may take to end once nobody hears it any more."""
+
 
 class LocalTeam:
     """A process for each of `environments`, the variables that it starts with; begun when it gets a job."""
@@ -72,6 +75,8 @@ class LocalTeam:
         """How the process of a seat has ended."""
         process, line = self._processes.pop(seat)
         line.close()
+        process.join(_LAST_S)
+        process.kill()  # one that hangs in its end would keep the list waiting
         process.join()
         code = process.exitcode
         return signal.Signals(-code).name if code < 0 else f"exit status {code}"

@@ -58,7 +58,9 @@ class Worker:
     def _anchor(self, options: argparse.Namespace) -> Anchor:
         from ..cli.film_options import ANCHOR_OPTIONS, anchor_with_parts
 
-        wanted = tuple(str(getattr(options, name)) for name in ANCHOR_OPTIONS)
+        # Weights that were rounded for one job are not those of another in finer numbers.
+        names = (*ANCHOR_OPTIONS, "device", "precision")
+        wanted = tuple(str(getattr(options, name)) for name in names)
         if self._loaded is None or self._loaded[0] != wanted:
             self._loaded = None  # before another one is loaded: two may be more than the memory holds
             self._loaded = (wanted, anchor_with_parts(options))

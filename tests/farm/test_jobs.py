@@ -101,6 +101,12 @@ def test_bad_lines_are_named(job: Any, message: str, tmp_path: Path) -> None:
         read_jobs(write(tmp_path, {**GOOD, "out": "first.mp4"}, job))
 
 
+def test_a_list_as_windows_writes_it(tmp_path: Path) -> None:
+    path = write(tmp_path, GOOD, {**GOOD, "out": "b.mp4"})
+    path.write_bytes(b"\xef\xbb\xbf" + path.read_bytes().replace(b"\n", b"\r\n"))
+    assert [job.out.name for job in read_jobs(path)] == ["a.mp4", "b.mp4"]
+
+
 def test_lists_that_are_none(tmp_path: Path) -> None:
     with pytest.raises(AnchorError, match=r"jobs\.jsonl holds no job; write one a line"):
         read_jobs(write(tmp_path, "", "  "))

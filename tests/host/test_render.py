@@ -10,8 +10,8 @@ import pytest
 
 from anchor_core.video.read import read_info
 
-from .conftest import FACE_ANCHOR, Edit, editor
-from .server import HostServer
+from .conftest import FACE_ANCHOR, Edit, editor, prompt_of
+from .server import ROOT, HostServer, cached_nodes
 
 Prompt = dict[str, Any]
 
@@ -72,6 +72,29 @@ def test_a_film_is_written_and_found_again(host: HostServer, film: Edit) -> None
     host.run(film({"3.name": "whole", "3.face": "on"}))  # another widget, the same film
     assert video.stat().st_mtime_ns == written
     assert "was rendered before" in host.log()
+
+
+def test_only_a_video_that_was_deleted_is_rendered_once_more(host: HostServer, film: Edit) -> None:
+    prompt = film({"3.name": "kept", "3.steps": 1})
+    host.run(prompt)
+    assert "3" in cached_nodes(host.run(prompt))
+    (video,) = renders(host).glob("kept_*.mp4")
+    video.unlink()
+    assert "3" not in cached_nodes(host.run(prompt))
+    assert video.is_file()
+    assert "3" in cached_nodes(host.run(prompt))
+
+
+def test_the_shipped_workflow_runs(host: HostServer) -> None:
+    prompt = prompt_of(host, ROOT / "workflows" / "long_video.json")
+    (motion,) = (node for node in prompt.values() if node["class_type"] == "LoadSMPLXMotion")
+    (node,) = (node for node in prompt.values() if node["class_type"] == "RenderAnchorVideo")
+    motion["inputs"]["n_frames"] = 8
+    node["inputs"] |= {"name": "shipped", "steps": 1, "face": "off"}
+    entry = host.run(prompt)
+    assert entry["status"]["status_str"] == "success", entry["status"]["messages"][-1]
+    (video,) = renders(host).glob("shipped_*.mp4")
+    assert read_info(video).n_frames == 8
 
 
 def test_a_cancelled_film_goes_on_to_the_same_bytes(host: HostServer, film: Edit) -> None:

@@ -11,6 +11,9 @@ import pytest
 import torch
 from torch import nn
 
+from anchor_core.sampling.room import Work
+from anchor_core.sampling.settings import SamplerSettings
+
 from .stand_in_host import PACK
 
 
@@ -60,6 +63,31 @@ def test_each_further_device_gets_a_copy_that_is_made_once(host: Any, loaded: An
         assert network.weight.data_ptr() != loaded.body.weight.data_ptr()
     again = host._on_other_devices(loaded, "body")
     assert [network for network, _ in again] == [network for network, _ in made]
+
+
+class Buffer:
+    """Memory of a device, which would be freed twice if it was copied."""
+
+    def __deepcopy__(self, memo: Any) -> Any:
+        raise AssertionError("copied")
+
+
+def test_a_copy_has_nothing_of_what_the_host_has_put_on_the_network(host: Any, loaded: Any) -> None:
+    loaded.body.dynamic_pins = {"cuda:0": Buffer()}
+    (network, _), _ = host._on_other_devices(loaded, "body")
+    assert not hasattr(network, "dynamic_pins")
+    assert loaded.body.dynamic_pins
+
+
+def test_what_a_network_of_the_host_takes_can_be_counted(host: Any) -> None:
+    """As the sampler does when it explains that a window does not fit."""
+    unet, controlnet = (SimpleNamespace(config={"of": name}) for name in ("unet", "controlnet"))
+    sgdm = SimpleNamespace(
+        unet=unet, controlnet=controlnet, latent_channels=4, parameters=None, fidelity="trained"
+    )
+    network = host.ManagedNetwork(sgdm, "auto")
+    work = Work.of(network, SamplerSettings(), (64, 64), 1, torch.float16)
+    assert (work.unet, work.controlnet) == ({"of": "unet"}, {"of": "controlnet"})
 
 
 def test_another_anchor_gets_copies_of_its_own(host: Any, loaded: Any) -> None:

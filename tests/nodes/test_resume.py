@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import importlib
 import os
-import sys
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
@@ -16,14 +16,15 @@ from .stand_in_host import PACK
 
 
 def _module(name: str) -> Any:
-    return sys.modules[f"{PACK}.{name}"]
+    return importlib.import_module(f"{PACK}.{name}")
 
 
 @pytest.fixture
 def anchor(nodes: Any) -> Any:
     card = _module("anchor_core.anchor.card").AnchorCard("ada")
     parts, patcher = SimpleNamespace(card=card), SimpleNamespace(load_device=torch.device("cpu"))
-    return _module("nodes._anchor").LoadedAnchor(parts, None, patcher, torch.float32, None, True, (0.0, 1.0))
+    kind, body = _module("nodes._anchor").LoadedAnchor, torch.nn.Linear(1, 1)
+    return kind(parts, body, patcher, torch.float32, None, True, (0.0, 1.0))
 
 
 @pytest.fixture
@@ -63,8 +64,8 @@ def test_a_cancelled_run_is_found_by_the_same_and_by_nothing_else(anchor: Any) -
     assert _found(anchor, seed=1) == 3
     assert _found(anchor, seed=2) is None
     assert _found(anchor, seed=1, fill=0.5) is None
-    other = replace(anchor, dtype=torch.float16)
-    assert _found(other, seed=1) is None
+    for other in ({"dtype": torch.float16}, {"body": torch.nn.Linear(1, 1).half()}):
+        assert _found(replace(anchor, **other), seed=1) is None
 
 
 def test_a_finished_run_leaves_nothing(anchor: Any, folder: Path) -> None:

@@ -188,6 +188,28 @@ def test_workflows_hold_as_many_values_as_their_nodes_have_widgets(node_classes:
                 assert values in _widget_counts(inputs), f"{path.stem}: {placed['type']}"
 
 
+def test_values_in_workflows_are_of_the_kinds_of_their_widgets(node_classes: list[Any]) -> None:
+    schemas = {node.define_schema().node_id: node.define_schema() for node in node_classes}
+    kinds: dict[str, Any] = {"INT": int, "FLOAT": (int, float), "BOOLEAN": bool, "COMBO": str, "STRING": str}
+    for path in sorted((ROOT / "workflows").glob("*.json")):
+        for placed in json.loads(path.read_text())["nodes"]:
+            if placed["type"] in schemas:
+                values = iter(placed["widgets_values"])
+                for widget in _in_order_of_the_front_end(schemas[placed["type"]].inputs):
+                    value = next(values, widget.default)
+                    said = f"{path.stem}: {placed['type']}.{widget.id} is {value!r}"
+                    assert value is None or isinstance(value, kinds[widget.io_type]), said
+                    assert widget.io_type == "BOOLEAN" or not isinstance(value, bool), said
+                    if widget.given.get("control_after_generate"):
+                        next(values, None)
+
+
+def _in_order_of_the_front_end(inputs: list[Any]) -> list[Any]:
+    """Widgets as their values are saved: those that may be missing come last."""
+    widgets = [widget for widget in inputs if widget.io_type in WIDGETS]
+    return sorted(widgets, key=lambda widget: bool(widget.optional))
+
+
 def _widget_counts(inputs: list[Any]) -> range:
     """How many values a workflow may hold; those of widgets that came later may be missing."""
     widgets = [widget for widget in inputs if widget.io_type in WIDGETS]

@@ -84,9 +84,20 @@ def test_a_node_does_not_run_again_for_what_it_has_made_itself(nodes: Any) -> No
 def test_a_stopped_node_runs_again(nodes: Any) -> None:
     ledger = _module("_ledger")
     first = ledger.fingerprint("kim", "nothing")
-    assert ledger.fingerprint("kim", "half") != first
+    stopped = ledger.fingerprint("kim", "half")
+    assert stopped != first
     ledger.has_run("kim", "whole")
-    assert ledger.fingerprint("kim", "whole") == "half"
+    assert ledger.fingerprint("kim", "whole") == stopped
+
+
+def test_a_node_runs_again_where_what_it_has_made_was_deleted(nodes: Any) -> None:
+    ledger = _module("_ledger")
+    first = ledger.fingerprint("sam", "")
+    ledger.has_run("sam", "made")
+    deleted = ledger.fingerprint("sam", "")
+    assert deleted != first
+    ledger.has_run("sam", "made")
+    assert ledger.fingerprint("sam", "made") == deleted
 
 
 def test_a_file_is_read_where_it_lies(nodes: Any, tmp_path: Path) -> None:

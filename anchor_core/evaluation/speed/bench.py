@@ -15,7 +15,7 @@ import torch
 
 from ... import __version__
 from ...errors import AnchorError
-from ...files import ASSETS, atomic_path
+from ...files import ASSETS, atomic_path, check_writable
 from ...progress import StepFactory, silent_step
 from ..tables import plain, table
 from .loop import COLUMNS as LOOP_COLUMNS
@@ -68,10 +68,12 @@ def run_bench(
 ) -> None:
     """Measure one part, or "all"; each is said and written as soon as it is done.
 
-    Raises AnchorError for unknown names, and where our sampler does not equal the published loop.
+    Raises AnchorError for unknown names and numbers below 1, where nothing can be written, and where our
+    sampler does not equal the published loop.
     """
     if what != "all" and what not in PARTS:
         raise AnchorError(f"what to measure is {what!r}: need all or one of {', '.join(PARTS)}")
+    _check(options)
     measures = {
         "loop": measure_loop,
         "memory": measure_memory,
@@ -84,6 +86,15 @@ def run_bench(
         found[name] = measures[name](options, step)
         say(found[name].text + "\n")
         write_parts(options.out, found)
+
+
+def _check(options: BenchOptions) -> None:
+    numbers = {name: getattr(options, name) for name in ("frames", "steps", "repeats", "memory_steps")}
+    numbers["lengths"] = min(options.lengths, default=None)
+    for name, value in numbers.items():
+        if value is not None and value < 1:
+            raise AnchorError(f"--{name.replace('_', '-')} is {value}; need 1 or more")
+    check_writable(options.out / "bench.json")
 
 
 def write_parts(out: Path, parts: dict[str, Part]) -> None:
@@ -134,7 +145,7 @@ def measure_loop(options: BenchOptions, step: StepFactory) -> Part:
     rows, whole, machine = bench_loop(profile, step, options.compiled)
     facts = {
         "profile": {**asdict(profile), "dtype": str(profile.dtype).removeprefix("torch.")},
-        "peak": asdict(machine),
+        "peak": plain(machine),
         "rows": [plain(row) for row in rows],
         "whole": [plain(row) for row in whole],
     }

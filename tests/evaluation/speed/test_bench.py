@@ -88,3 +88,26 @@ def test_unknown_names_and_a_missing_gpu_are_refused(monkeypatch: pytest.MonkeyP
         choose_profile("gpu-sd15")
     with pytest.raises(AnchorError, match=r"what to measure is 'all of it': need all or one of loop, memory"):
         bench.run_bench("all of it", bench.BenchOptions(tmp_path))
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (["--repeats", "0"], "--repeats is 0; need 1 or more"),
+        (["--what", "memory", "--lengths", "100", "-3"], "--lengths is -3; need 1 or more"),
+        (["--what", "memory", "--memory-steps", "0"], "--memory-steps is 0; need 1 or more"),
+    ],
+)
+def test_numbers_that_measure_nothing_are_refused(
+    options: list[str], message: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["bench", *options, "--out", str(tmp_path)]) == 1
+    assert message in capsys.readouterr().err
+
+
+def test_a_folder_that_cannot_be_is_refused_before_the_work(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "file").touch()
+    assert main(["bench", "--out", str(tmp_path / "file" / "bench")]) == 1
+    assert "cannot be written" in capsys.readouterr().err
