@@ -43,7 +43,9 @@ def add_motion_options(parser: argparse.ArgumentParser, default: Path | None, re
         help=what,
     )
     parser.add_argument("--start", type=int, default=0, metavar="N", help="first frame (default 0)")
-    parser.add_argument("--frames", type=int, metavar="N", help="number of frames (default: to the end)")
+    parser.add_argument(
+        "--frames", type=int, metavar="N", help="number of frames, before edits (default: to the end)"
+    )
     _add_sound_options(parser)
     parser.add_argument(
         "--body", type=Path, metavar="PATH", help="your SMPL-X .npz, or a folder of them (default: stand-in)"

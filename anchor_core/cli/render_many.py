@@ -42,7 +42,11 @@ def add_commands(commands: Any) -> None:
         help="share of a GPU that each worker gets, as 0.5, or several (default 1; without GPU 0)",
     )
     parser.add_argument(
-        "--retries", type=int, default=2, metavar="N", help="times that a job begins again if its worker dies"
+        "--retries",
+        type=int,
+        default=2,
+        metavar="N",
+        help="times that a job goes on after its worker has died (default 2)",
     )
     parser.set_defaults(run=run)
 

@@ -43,6 +43,7 @@ class Engine:
     queries (SageAttention 2): an approximation, never chosen by "auto".
     channels_last: convolution weights in the layout that tensor cores read.
     compile: torch.compile; the first window of each length takes minutes, so it is for long clips.
+    Raises AnchorError for a kernel whose package is not installed.
     """
 
     attention: str = "auto"
@@ -52,13 +53,16 @@ class Engine:
     def __post_init__(self) -> None:
         if self.attention not in ATTENTION_KERNELS:
             raise AnchorError(f"attention is {self.attention!r}: choose {', '.join(ATTENTION_KERNELS)}.")
+        package = _PACKAGES.get(self.attention)
+        if package is not None and importlib.util.find_spec(package) is None:
+            raise AnchorError(
+                f"attention is '{self.attention}' and the package {package} is not installed: pip install "
+                f"{package}, or choose auto."
+            )
 
 
 def tune(sgdm: SGDM, engine: Engine) -> SGDM:
-    """Compute `sgdm` by `engine` from now on, in place; returns it. Move it to its device before.
-
-    Raises AnchorError where the engine asks for a kernel by name whose package is not installed.
-    """
+    """Compute `sgdm` by `engine` from now on, in place; returns it. Move it to its device before."""
     sgdm.set_attention(attention_function(engine.attention, next(sgdm.parameters()).device))
     _lay_out(sgdm, torch.channels_last if engine.channels_last else torch.contiguous_format)
     passes = walk.PLAIN
@@ -76,13 +80,7 @@ def _lay_out(sgdm: SGDM, layout: torch.memory_format) -> None:
 
 
 def attention_function(name: str, device: torch.device) -> AttentionFunction:
-    """The attention of an engine for networks on `device`. Raises AnchorError without its package."""
-    package = _PACKAGES.get(name)
-    if package is not None and importlib.util.find_spec(package) is None:
-        raise AnchorError(
-            f"attention is '{name}' and the package {package} is not installed: pip install {package}, "
-            "or choose auto."
-        )
+    """The attention of an engine for networks on `device`."""
     if name == "sage":
         return GuardedKernel(name, _sage)
     if name == "xformers":
