@@ -32,6 +32,7 @@ NODES = {
     "PrepareAnchorDataset",
     "TrainAnchorSGDM",
     "EvaluateAnchorVideo",
+    "RenderAnchorVideo",
 }
 NATIVE = {"SMPLXMotionFromPose"}
 """Nodes that are there where the host has what they read."""
@@ -39,6 +40,7 @@ TEMPLATES = [
     "anchor_body",
     "anchor_body_face",
     "driving_video_to_anchor",
+    "long_video",
     "mocap_to_anchor",
     "speech_to_anchor",
     "train_anchor",
